@@ -1,0 +1,241 @@
+/**
+ * The one catalogue of errors. A code names what happened; its exit code and HTTP status derive from its kind;
+ * `fix` says what the reader can do. `docs/errors.md` is generated from this table and a test keeps them equal.
+ */
+
+/** What sort of failure a code is; decides the process exit code and the HTTP status. */
+export type ErrorKind =
+  | 'input'
+  | 'refused'
+  | 'missing'
+  | 'failed'
+  | 'timeout'
+  | 'cancelled'
+  | 'degraded'
+  | 'internal';
+
+/** Exit code of the CLI and HTTP status of the API for each kind. */
+export const KINDS: Record<ErrorKind, { exit: number; status: number }> = {
+  input: { exit: 2, status: 400 },
+  refused: { exit: 3, status: 409 },
+  missing: { exit: 4, status: 424 },
+  failed: { exit: 5, status: 502 },
+  timeout: { exit: 6, status: 504 },
+  cancelled: { exit: 7, status: 409 },
+  degraded: { exit: 8, status: 207 },
+  internal: { exit: 70, status: 500 },
+};
+
+interface Entry {
+  kind: ErrorKind;
+  /** What happened; `{name}` is filled from the error's parameters. */
+  what: string;
+  /** What to do about it. */
+  fix: string;
+}
+
+export const CATALOGUE = {
+  // input
+  INPUT_FIELD: {
+    kind: 'input',
+    what: '{field}: {problem}',
+    fix: 'Correct the named field and run the command again; nothing was changed.',
+  },
+  UNKNOWN_MODEL: {
+    kind: 'input',
+    what: '{field}: "{value}" is not a network device that this QEMU offers',
+    fix: 'Use one of: {allowed}.',
+  },
+  UNKNOWN_HOST: { kind: 'input', what: '{field}: there is no host "{value}"', fix: 'Use one of: {allowed}.' },
+  UNKNOWN_VM: { kind: 'input', what: '{field}: there is no VM "{value}"', fix: 'Use one of: {allowed}.' },
+  UNKNOWN_DEVICE: {
+    kind: 'input',
+    what: '{field}: there is no device "{value}" on {where}',
+    fix: 'Use one of: {allowed}.',
+  },
+  UNKNOWN_MODE: {
+    kind: 'input',
+    what: '{field}: "{value}" is not a known mode',
+    fix: 'Use one of: {allowed}.',
+  },
+  DEVICE_CLAIMED_TWICE: {
+    kind: 'input',
+    what: '{field}: device "{value}" is claimed twice',
+    fix: 'Give every source device one destination device of its own.',
+  },
+  PLAN_INVALID: {
+    kind: 'input',
+    what: 'plan: {file} is not a migration plan: {problem}',
+    fix: 'Write a plan with "migrate --dry-run --plan-out FILE" and pass that file.',
+  },
+  SAME_HOST: {
+    kind: 'input',
+    what: '{field}: VM "{vm}" already runs on host "{value}"',
+    fix: 'Choose another destination, or use "swap" to change a device on the same host.',
+  },
+
+  // missing on this machine or in the guest
+  TOOL_MISSING: { kind: 'missing', what: '{tool} is missing on this machine', fix: '{install}' },
+  RIGHTS_MISSING: {
+    kind: 'missing',
+    what: '{what} needs rights that this user does not have',
+    fix: '{command}',
+  },
+  GUEST_LACKS: { kind: 'missing', what: 'the guest lacks {what}', fix: '{how}' },
+  CAPABILITY_MISSING: {
+    kind: 'missing',
+    what: 'QEMU {version} does not offer {capability}',
+    fix: 'Use a QEMU that does, or choose another strategy.',
+  },
+
+  // refused
+  CONTINUITY_UNAVAILABLE: {
+    kind: 'refused',
+    what: 'continuity "{mode}" is not possible: {why}',
+    fix: 'Choose another continuity, or leave the choice to Shadowferry with "--continuity auto".',
+  },
+  NOT_OWNER: {
+    kind: 'refused',
+    what: 'host "{host}" does not own VM "{vm}" (owner "{owner}", epoch {epoch})',
+    fix: 'Ask the owner; a VM is run by one host only.',
+  },
+  MIGRATION_BUSY: {
+    kind: 'refused',
+    what: 'VM "{vm}" already has a migration under way ({id})',
+    fix: 'Wait for it, or cancel it.',
+  },
+  QMP_REFUSED: {
+    kind: 'refused',
+    what: 'QEMU refused {command}: {description}',
+    fix: 'The description is QEMU\'s own; run "shadowferry doctor" if it does not say enough.',
+  },
+  AGENT_REFUSED: {
+    kind: 'refused',
+    what: 'the guest agent refused {command}: {description}',
+    fix: "Enable the command in the guest agent's configuration.",
+  },
+  GUEST_REFUSED_UNPLUG: {
+    kind: 'refused',
+    what: 'the guest refused to release device {device}',
+    fix: 'Find what uses the device in the guest, release it and try again; the VM still has the device.',
+  },
+
+  // failed
+  QMP_CLOSED: {
+    kind: 'failed',
+    what: 'the monitor connection to {peer} closed: {why}',
+    fix: 'See whether that QEMU process still runs; its log is named in the journal.',
+  },
+  QEMU_START_FAILED: {
+    kind: 'failed',
+    what: 'QEMU did not start on {host}: {why}',
+    fix: "The text is QEMU's own; correct what it names.",
+  },
+  QEMU_DIED: { kind: 'failed', what: 'QEMU of VM "{vm}" on {host} ended: {why}', fix: 'Its log is {log}.' },
+  GUEST_COMMAND_FAILED: {
+    kind: 'failed',
+    what: 'the guest could not run {command} (exit {code}): {stderr}',
+    fix: 'Run the command in the guest by hand to see why.',
+  },
+  MIGRATION_FAILED: {
+    kind: 'failed',
+    what: 'the memory migration failed: {why}',
+    fix: 'The VM runs on the source with its device; look at the reason and try again.',
+  },
+  COMMAND_FAILED: {
+    kind: 'failed',
+    what: '{command} failed (exit {code}): {stderr}',
+    fix: 'Run the command by hand to see why.',
+  },
+  CHANNEL_FAILED: {
+    kind: 'failed',
+    what: 'the replay program in the guest failed: {why}',
+    fix: 'Its log is /run/shadowferry in the guest.',
+  },
+
+  // timeout
+  DEADLINE: {
+    kind: 'timeout',
+    what: '{what} took longer than {ms} ms',
+    fix: 'Raise the limit, or look at why it is slow.',
+  },
+  AGENT_SILENT: {
+    kind: 'timeout',
+    what: 'the guest agent did not answer {command} within {ms} ms',
+    fix: 'Check that qemu-guest-agent runs in the guest and that the guest is not stuck.',
+  },
+  UNPLUG_IGNORED: {
+    kind: 'timeout',
+    what: 'the guest did not release device {device} within {ms} ms',
+    fix: 'Check that the guest supports PCI hot-plug (ACPI) and is not stuck; the VM still has the device.',
+  },
+
+  CANCELLED: {
+    kind: 'cancelled',
+    what: 'cancelled by the user in phase {phase}',
+    fix: 'The VM runs on the source, as before.',
+  },
+  DEGRADED: {
+    kind: 'degraded',
+    what: 'VM "{vm}" runs on {host} without its direct device: {why}',
+    fix: 'Correct the cause and run "shadowferry attach {vm}" to try again.',
+  },
+  INTERNAL: {
+    kind: 'internal',
+    what: 'internal error: {why}',
+    fix: 'This is a defect of Shadowferry; please report it with the journal.',
+  },
+} as const satisfies Record<string, Entry>;
+
+export type ErrorCode = keyof typeof CATALOGUE;
+
+export type ErrorParams = Record<string, string | number>;
+
+function fill(template: string, params: ErrorParams): string {
+  return template.replace(/\{(\w+)\}/g, (_, name: string) => String(params[name] ?? `{${name}}`));
+}
+
+/** An error of the catalogue. `message` is what happened, `fix` what to do, `params` the values it names. */
+export class ShadowferryError extends Error {
+  readonly code: ErrorCode;
+  readonly params: ErrorParams;
+
+  constructor(code: ErrorCode, params: ErrorParams, options?: { cause?: unknown }) {
+    super(fill(CATALOGUE[code].what, params), options);
+    this.name = 'ShadowferryError';
+    this.code = code;
+    this.params = params;
+  }
+
+  get kind(): ErrorKind {
+    return CATALOGUE[this.code].kind;
+  }
+
+  get fix(): string {
+    return fill(CATALOGUE[this.code].fix, this.params);
+  }
+
+  get exitCode(): number {
+    return KINDS[this.kind].exit;
+  }
+
+  get status(): number {
+    return KINDS[this.kind].status;
+  }
+
+  toJSON(): { code: ErrorCode; kind: ErrorKind; message: string; fix: string; params: ErrorParams } {
+    return { code: this.code, kind: this.kind, message: this.message, fix: this.fix, params: this.params };
+  }
+}
+
+/** Turns anything thrown into an error of the catalogue, keeping the cause. */
+export function toShadowferryError(error: unknown): ShadowferryError {
+  if (error instanceof ShadowferryError) return error;
+  const why = error instanceof Error ? error.message : String(error);
+  return new ShadowferryError('INTERNAL', { why }, { cause: error });
+}
+
+/** The text of anything thrown, for a `why` parameter. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
