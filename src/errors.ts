@@ -81,6 +81,16 @@ export const CATALOGUE = {
     what: '{what} needs rights that this user does not have',
     fix: '{command}',
   },
+  MACHINE_LACKS: {
+    kind: 'missing',
+    what: 'this machine lacks what the demo needs: {what}',
+    fix: '{fix}',
+  },
+  LINK_SHAPE_UNAVAILABLE: {
+    kind: 'missing',
+    what: 'link "{link}" cannot be given this rate or delay on this machine: {why}',
+    fix: 'Load the kernel module that is named, or run the lab without this rate or delay.',
+  },
   GUEST_LACKS: { kind: 'missing', what: 'the guest lacks {what}', fix: '{how}' },
   CAPABILITY_MISSING: {
     kind: 'missing',
@@ -112,12 +122,17 @@ export const CATALOGUE = {
   AGENT_REFUSED: {
     kind: 'refused',
     what: 'the guest agent refused {command}: {description}',
-    fix: "Enable the command in the guest agent's configuration.",
+    fix: "If the command is disabled, enable it in the guest agent's configuration; else correct what the text names.",
   },
   GUEST_REFUSED_UNPLUG: {
     kind: 'refused',
     what: 'the guest refused to release device {device}',
     fix: 'Find what uses the device in the guest, release it and try again; the VM still has the device.',
+  },
+  LAB_NETWORK_EXISTS: {
+    kind: 'refused',
+    what: 'lab network "{id}" exists already',
+    fix: 'Use another id, or remove the lab that uses it.',
   },
 
   // failed
@@ -125,6 +140,16 @@ export const CATALOGUE = {
     kind: 'failed',
     what: 'the monitor connection to {peer} closed: {why}',
     fix: 'See whether that QEMU process still runs; its log is named in the journal.',
+  },
+  AGENT_CLOSED: {
+    kind: 'failed',
+    what: 'the guest agent connection to {peer} closed: {why}',
+    fix: 'See whether that QEMU process still runs; its log is named in the journal.',
+  },
+  ANSWER_UNEXPECTED: {
+    kind: 'failed',
+    what: '{peer} answered {command} with something unexpected: {problem}',
+    fix: 'Check that this version of QEMU or of its guest agent is supported ("shadowferry doctor"), and report it.',
   },
   QEMU_START_FAILED: {
     kind: 'failed',
@@ -151,6 +176,11 @@ export const CATALOGUE = {
     kind: 'failed',
     what: 'the replay program in the guest failed: {why}',
     fix: 'Its log is /run/shadowferry in the guest.',
+  },
+  PROBE_FAILED: {
+    kind: 'failed',
+    what: 'the {probe} probe failed: {why}',
+    fix: 'Check that the guest answers on its service ports (7, 9, 19) from outside.',
   },
 
   // timeout
@@ -191,16 +221,25 @@ export type ErrorCode = keyof typeof CATALOGUE;
 
 export type ErrorParams = Record<string, string | number>;
 
+type Names<Text extends string> = Text extends `${string}{${infer Name}}${infer Rest}`
+  ? Name | Names<Rest>
+  : never;
+
+/** What an error of code `C` must be given: a value for each name in its texts; more is allowed. */
+export type ParamsOf<C extends ErrorCode> = C extends ErrorCode
+  ? Record<Names<(typeof CATALOGUE)[C]['what' | 'fix']>, string | number> & ErrorParams
+  : never;
+
 function fill(template: string, params: ErrorParams): string {
   return template.replace(/\{(\w+)\}/g, (_, name: string) => String(params[name] ?? `{${name}}`));
 }
 
 /** An error of the catalogue. `message` is what happened, `fix` what to do, `params` the values it names. */
-export class ShadowferryError extends Error {
+export class ShadowferryError<C extends ErrorCode = ErrorCode> extends Error {
   readonly code: ErrorCode;
   readonly params: ErrorParams;
 
-  constructor(code: ErrorCode, params: ErrorParams, options?: { cause?: unknown }) {
+  constructor(code: C, params: ParamsOf<C>, options?: { cause?: unknown }) {
     super(fill(CATALOGUE[code].what, params), options);
     this.name = 'ShadowferryError';
     this.code = code;

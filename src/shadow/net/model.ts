@@ -42,6 +42,10 @@ export const LinkState = z.object({
   group: z.string(),
   ipv6Token: z.string().optional(),
   addrGenMode: z.string().optional(),
+  /** Further names that the interface answers to. */
+  altnames: z.array(z.string()).optional(),
+  /** What it is enslaved to, unless that is its shadow interface; `kind` as `ip link` names it (bridge, vrf). */
+  master: z.object({ name: z.string(), kind: z.string() }).optional(),
 });
 export type LinkState = z.infer<typeof LinkState>;
 
@@ -65,7 +69,10 @@ export const Address = z.object({
 });
 export type Address = z.infer<typeof Address>;
 
-/** One route that leaves by the interface. `args` is what `ip route add` needs after the destination, in order. */
+/**
+ * One route that leaves by the interface. `args` is what `ip route add TYPE DESTINATION` needs after the
+ * destination, in order, `dev` and (but for main) `table` with it.
+ */
 export const Route = z.object({
   family: z.enum(['inet', 'inet6']),
   table: z.string(),

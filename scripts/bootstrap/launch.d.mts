@@ -1,0 +1,1 @@
+export declare function launch(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<number>;

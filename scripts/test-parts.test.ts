@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseArgs, planParts, sumTotals, totalLine } from './test-parts.ts';
+
+const FILES = [
+  'test/lab/b.test.ts',
+  'src/b.test.ts',
+  'test/lab/a.test.ts',
+  'src/a.test.ts',
+  'test/repo.test.ts',
+];
+
+function plan(...args: string[]): string[] {
+  return planParts(FILES, parseArgs(args)).map(
+    ({ name, files, options }) => `${name} [${options.join(' ')}]: ${files.join(' ')}`,
+  );
+}
+
+test('units run side by side, then labs one file at a time, both sorted', () => {
+  assert.deepEqual(plan(), [
+    'unit []: src/a.test.ts src/b.test.ts test/repo.test.ts',
+    'lab [--test-concurrency=1]: test/lab/a.test.ts test/lab/b.test.ts',
+  ]);
+});
+
+test('a part, files, and options for the runner can be chosen', () => {
+  assert.deepEqual(plan('--unit', './src/a'), ['unit []: src/a.test.ts']);
+  assert.deepEqual(plan('--lab', '--test-only'), [
+    'lab [--test-concurrency=1 --test-only]: test/lab/a.test.ts test/lab/b.test.ts',
+  ]);
+  assert.deepEqual(plan('a.test.ts'), [
+    'unit []: src/a.test.ts',
+    'lab [--test-concurrency=1]: test/lab/a.test.ts',
+  ]);
+  assert.deepEqual(plan('nothing'), []);
+  assert.throws(() => plan('--labs'), new RangeError('--labs'));
+});
+
+test('totals are summed, and rare counts named only when there are some', () => {
+  const totals = { tests: 3, passed: 1, failed: 1, skipped: 1, cancelled: 0, todo: 0 };
+  assert.equal(totalLine(sumTotals([totals, totals])), '6 tests: 2 passed, 2 failed, 2 skipped');
+  assert.equal(totalLine({ ...totals, cancelled: 1 }), '3 tests: 1 passed, 1 failed, 1 skipped, 1 cancelled');
+  assert.equal(totalLine(sumTotals([])), '0 tests: 0 passed, 0 failed, 0 skipped');
+});

@@ -1,0 +1,74 @@
+import type { Totals } from './totals-reporter.ts';
+
+/** What `npm test` was asked to run. */
+export interface TestRequest {
+  unit: boolean;
+  lab: boolean;
+  /** Parts of paths; none means every file. */
+  filters: string[];
+  /** Options for node's test runner. */
+  runnerOptions: string[];
+}
+
+/** @throws RangeError naming the argument that is not understood. */
+export function parseArgs(args: readonly string[]): TestRequest {
+  const request: TestRequest = { unit: true, lab: true, filters: [], runnerOptions: [] };
+  for (const arg of args) {
+    if (arg === '--unit') request.lab = false;
+    else if (arg === '--lab') request.unit = false;
+    else if (/^--(test|experimental-test)-/.test(arg)) request.runnerOptions.push(arg);
+    else if (arg.startsWith('-')) throw new RangeError(arg);
+    else request.filters.push(arg.replace(/^\.\//, ''));
+  }
+  return request;
+}
+
+/** One call of node's test runner. */
+export interface TestPart {
+  name: 'unit' | 'lab';
+  files: string[];
+  options: string[];
+}
+
+function isLab(file: string): boolean {
+  return file.startsWith('test/lab/');
+}
+
+/**
+ * Divides test files (paths from the checkout) into parts, in running order. Lab tests run one file at a time:
+ * their virtual machines would disturb each other's times. Parts without files are left out.
+ */
+export function planParts(files: readonly string[], request: TestRequest): TestPart[] {
+  const wanted = files
+    .filter((file) => request.filters.length === 0 || request.filters.some((part) => file.includes(part)))
+    .sort();
+  const parts: TestPart[] = [];
+  const unit = wanted.filter((file) => !isLab(file));
+  const lab = wanted.filter(isLab);
+  if (request.unit && unit.length > 0) {
+    parts.push({ name: 'unit', files: unit, options: request.runnerOptions });
+  }
+  if (request.lab && lab.length > 0) {
+    parts.push({ name: 'lab', files: lab, options: ['--test-concurrency=1', ...request.runnerOptions] });
+  }
+  return parts;
+}
+
+/** Adds the counts of several runs up. */
+export function sumTotals(all: readonly Totals[]): Totals {
+  const sum: Totals = { tests: 0, passed: 0, failed: 0, skipped: 0, cancelled: 0, todo: 0 };
+  for (const totals of all) {
+    for (const key of ['tests', 'passed', 'failed', 'skipped', 'cancelled', 'todo'] as const) {
+      sum[key] += totals[key];
+    }
+  }
+  return sum;
+}
+
+/** `212 tests: 210 passed, 0 failed, 2 skipped`; what is rare is named only when there is some. */
+export function totalLine(totals: Totals): string {
+  const parts = [`${totals.passed} passed`, `${totals.failed} failed`, `${totals.skipped} skipped`];
+  if (totals.cancelled > 0) parts.push(`${totals.cancelled} cancelled`);
+  if (totals.todo > 0) parts.push(`${totals.todo} to do`);
+  return `${totals.tests} tests: ${parts.join(', ')}`;
+}

@@ -1,0 +1,74 @@
+/**
+ * `npm test [-- --unit | --lab] [--test-…] [filter…]`: the repository's checks, then unit tests side by side, then
+ * lab tests one by one, because each runs virtual machines. A filter is a part of a file's path.
+ * Options of node's test runner (`--test-name-pattern=…`) are passed on.
+ */
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { exitCodeOf, runStep, type StepResult, seconds } from './steps.ts';
+import { parseArgs, planParts, sumTotals, type TestRequest, totalLine } from './test-parts.ts';
+import type { Totals } from './totals-reporter.ts';
+
+process.chdir(dirname(import.meta.dirname));
+const node = [process.execPath, '--disable-warning=ExperimentalWarning'];
+const PATTERNS = [
+  'src/**/*.test.ts',
+  'scripts/**/*.test.{ts,mjs}',
+  'bench/**/*.test.ts',
+  'test/**/*.test.ts',
+];
+
+/** Both reporters: people read the first on stdout, the last lines of this program come from the second. */
+function reporters(totalsFile: string): string[] {
+  return [
+    '--test-reporter=spec',
+    '--test-reporter-destination=stdout',
+    '--test-reporter=./scripts/totals-reporter.ts',
+    `--test-reporter-destination=${totalsFile}`,
+  ];
+}
+
+function readTotals(file: string): Totals[] {
+  try {
+    return [JSON.parse(readFileSync(file, 'utf8'))];
+  } catch {
+    return []; // the runner ended before it could sum up
+  }
+}
+
+async function run(request: TestRequest): Promise<number> {
+  const parts = planParts(globSync(PATTERNS), request);
+  if (parts.length === 0) {
+    console.error('no test file matches');
+    return 2;
+  }
+  const scratch = mkdtempSync(join(tmpdir(), 'shadowferry-test-'));
+  const results: StepResult[] = [];
+  const totals: Totals[] = [];
+  try {
+    results.push(await runStep({ name: 'imports', argv: [...node, 'scripts/check-imports.ts'] }));
+    for (const { name, files, options } of parts) {
+      console.log(`── ${name} tests (${files.length} files)`);
+      const file = join(scratch, name);
+      const argv = [...node, '--test', ...reporters(file), ...options, ...files];
+      const result = await runStep({ name, argv });
+      results.push(result);
+      totals.push(...readTotals(file));
+      if (result.code > 128) break;
+    }
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+  const times = results.map(({ name, code, ms }) => `${name} ${code === 0 ? '✓' : '✗'} ${seconds(ms)}`);
+  console.log(`── ${totalLine(sumTotals(totals))} · ${times.join(' · ')}`);
+  return exitCodeOf(results);
+}
+
+try {
+  process.exitCode = await run(parseArgs(process.argv.slice(2)));
+} catch (error) {
+  if (!(error instanceof RangeError)) throw error;
+  console.error(`unknown option ${error.message}; there are --unit, --lab, and those of node's test runner`);
+  process.exitCode = 2;
+}

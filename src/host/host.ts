@@ -1,0 +1,35 @@
+/** A machine that runs VMs, as the migration engine sees it: names, places, and the network's edge. */
+
+/** A device that a host can give to a VM. */
+export interface HostDevice {
+  /** The host's own name for it; unique on the host. */
+  id: string;
+  kind: 'emulated-nic';
+  /** QEMU's device model. */
+  model: string;
+  /** The network that it is connected to. */
+  network: string;
+}
+
+export interface Host {
+  readonly name: string;
+  /** Address on which a QEMU of this host takes migration streams. */
+  readonly migrationAddress: string;
+  /** Words before a program that must run on this host (they exec it, so that its pid is the program's). */
+  readonly prefix: readonly string[];
+  readonly qemu: { binary: string; accelerator: 'tcg' | 'kvm' };
+  /** Directory of a VM's sockets and logs on this host. */
+  vmDirectory(vm: string): string;
+  devices(): readonly HostDevice[];
+  /** Makes a tap on a network's bridge, up; replaces a stale one of the same name. */
+  createTap(name: string, network: string): Promise<void>;
+  /** Removes a tap; does nothing when there is none. */
+  removeTap(name: string): Promise<void>;
+}
+
+/** Name of the tap of one part of a NIC: at most 15 characters, the same whenever it is asked for. */
+export function tapName(vm: string, nic: string, part: 'direct' | 'standby'): string {
+  let hash = 5381;
+  for (const char of `${vm}/${nic}`) hash = (Math.imul(hash, 33) ^ (char.codePointAt(0) ?? 0)) >>> 0;
+  return `sf${part === 'direct' ? 'd' : 's'}${hash.toString(16).padStart(8, '0')}`;
+}

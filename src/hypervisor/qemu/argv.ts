@@ -1,0 +1,122 @@
+/** The QEMU command line of a VM: pure, from a typed spec and a placement. */
+import { CHANNEL_PORT, type NicSpec, nicIds, type Placement, type VmSpec, vmPaths } from './spec.ts';
+
+/** QEMU's option syntax doubles commas inside values. */
+function value(text: string): string {
+  return text.replaceAll(',', ',,');
+}
+
+function option(head: string, fields: Record<string, string | number | undefined>): string {
+  const parts = Object.entries(fields).flatMap(([key, v]) =>
+    v === undefined ? [] : [`${key}=${value(String(v))}`],
+  );
+  return [head, ...parts].join(',');
+}
+
+/** Arguments of `device_add` (and, flattened, of `-device`) for the direct device of a NIC. */
+export function directDeviceProps(nic: NicSpec, model: string): Record<string, string> {
+  const ids = nicIds(nic);
+  return {
+    driver: model,
+    id: ids.directDevice,
+    netdev: ids.directNetdev,
+    mac: nic.mac,
+    bus: ids.directPort,
+    // an option ROM would add a RAM block that the destination's other model does not have
+    romfile: '',
+  };
+}
+
+/** Arguments of `netdev_add` for a tap that exists already. */
+export function tapProps(
+  id: string,
+  tap: string,
+): { type: 'tap'; id: string; ifname: string; script: string; downscript: string } {
+  return { type: 'tap', id, ifname: tap, script: 'no', downscript: 'no' };
+}
+
+function netdevArgument(id: string, tap: string): string {
+  const { type, ...fields } = tapProps(id, tap);
+  return option(type, fields);
+}
+
+function nicArguments(nic: NicSpec, index: number, placement: Placement): string[] {
+  const ids = nicIds(nic);
+  const taps = placement.taps[nic.id];
+  // ports exist from the start on both sides, so that the device keeps its PCI path wherever it goes
+  const port = (id: string, n: number) => [
+    '-device',
+    option('pcie-root-port', {
+      id,
+      bus: 'pcie.0',
+      chassis: n + 1,
+      slot: n + 1,
+      addr: `0x${(0x10 + n).toString(16)}`,
+    }),
+  ];
+  const args = [...port(ids.directPort, index * 2), ...port(ids.standbyPort, index * 2 + 1)];
+  if (nic.standby !== 'none' && taps?.standby !== undefined) {
+    args.push('-netdev', netdevArgument(ids.standbyNetdev, taps.standby));
+    const device = {
+      id: ids.standbyDevice,
+      netdev: ids.standbyNetdev,
+      mac: nic.mac,
+      bus: ids.standbyPort,
+      romfile: '',
+    };
+    args.push(
+      '-device',
+      option('virtio-net-pci', { ...device, failover: nic.standby === 'failover' ? 'on' : undefined }),
+    );
+  }
+  if (nic.direct !== undefined && taps?.direct !== undefined) {
+    const { driver = nic.direct.model, ...fields } = directDeviceProps(nic, nic.direct.model);
+    args.push('-netdev', netdevArgument(ids.directNetdev, taps.direct), '-device', option(driver, fields));
+  }
+  return args;
+}
+
+/** The whole command line, program first. */
+export function qemuArgv(spec: VmSpec, placement: Placement): [string, ...string[]] {
+  const paths = vmPaths(placement.directory);
+  const socket = (id: string, path: string) => [
+    '-chardev',
+    option('socket', { id, path, server: 'on', wait: 'off' }),
+  ];
+  const serialPort = (chardev: string, name: string, nr: number) => [
+    '-device',
+    option('virtserialport', { bus: 'vser0.0', nr, chardev, name, id: `port-${chardev}` }),
+  ];
+  return [
+    placement.binary,
+    ...['-name', option(`guest=${value(spec.name)}`, { process: `sf-${spec.name}` })],
+    ...['-machine', `${spec.machine},vmport=off`],
+    ...['-accel', placement.accelerator],
+    ...['-cpu', spec.cpu],
+    ...['-smp', String(spec.cpus)],
+    ...['-m', String(spec.memoryMiB)],
+    '-nodefaults',
+    '-no-user-config',
+    ...['-display', 'none'],
+    '-S',
+    ...(placement.incoming ? ['-incoming', 'defer'] : []),
+    ...['-kernel', spec.boot.kernel],
+    ...(spec.boot.initrd === undefined ? [] : ['-initrd', spec.boot.initrd]),
+    ...['-append', spec.boot.append],
+    ...spec.firmwareFiles.flatMap((file) => [
+      '-fw_cfg',
+      option('', { name: file.name, file: file.path }).slice(1),
+    ]),
+    ...socket('mon0', paths.monitor),
+    ...['-mon', 'chardev=mon0,mode=control'],
+    ...['-chardev', option('file', { id: 'ser0', path: paths.serial, append: 'on' })],
+    ...['-serial', 'chardev:ser0'],
+    ...['-device', 'virtio-serial-pci,id=vser0,bus=pcie.0,addr=0x3'],
+    ...socket('agent0', paths.agent),
+    ...serialPort('agent0', 'org.qemu.guest_agent.0', 1),
+    ...socket('channel0', paths.channel),
+    ...serialPort('channel0', CHANNEL_PORT, 2),
+    ...['-device', 'virtio-rng-pci,bus=pcie.0,addr=0x4'],
+    ...spec.nics.flatMap((nic, index) => nicArguments(nic, index, placement)),
+  ];
+}

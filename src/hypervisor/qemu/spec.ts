@@ -1,0 +1,75 @@
+/** What a VM is, independent of the host that runs it. Host-specific facts (taps, sockets) are `Placement`. */
+import { z } from 'zod';
+
+const Id = z.string().regex(/^[a-z][a-z0-9-]{0,11}$/, 'lower-case letters, digits and dashes, at most 12');
+
+/** A NIC of a VM: one identity (MAC, network) that a direct device, a standby, or both, stand behind. */
+export const NicSpec = z
+  .object({
+    id: Id,
+    mac: z.string().regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/, 'a MAC address in lower case'),
+    network: Id.default('lan'),
+    /** The direct device: the host's name for it and its QEMU model (for an emulated one). */
+    direct: z.object({ device: z.string(), model: z.string() }).optional(),
+    /** `virtio`: a virtio-net whose link is down until needed. `failover`: the same with the kernel's net_failover. */
+    standby: z.enum(['none', 'virtio', 'failover']).default('none'),
+  })
+  .refine((nic) => nic.direct !== undefined || nic.standby !== 'none', 'needs a direct device or a standby');
+export type NicSpec = z.infer<typeof NicSpec>;
+
+export const VmSpec = z.object({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, 'lower-case letters, digits and dashes, at most 31'),
+  memoryMiB: z
+    .number()
+    .int()
+    .min(64)
+    .max(1024 * 1024),
+  cpus: z.number().int().min(1).max(255).default(1),
+  /** A versioned machine type, so that both sides agree: `pc-q35-7.2`. */
+  machine: z.string().default('q35'),
+  cpu: z.string().default('qemu64'),
+  boot: z.object({ kernel: z.string(), initrd: z.string().optional(), append: z.string().default('') }),
+  /** Files that the guest's firmware configuration device offers, by name (`opt/…`). */
+  firmwareFiles: z.array(z.object({ name: z.string().startsWith('opt/'), path: z.string() })).default([]),
+  nics: z.array(NicSpec).max(8),
+});
+export type VmSpec = z.infer<typeof VmSpec>;
+
+/** QEMU ids of the parts that belong to one NIC; the same on every host, so that device state finds its place. */
+export function nicIds(nic: Pick<NicSpec, 'id'>) {
+  return {
+    directPort: `rp-${nic.id}`,
+    standbyPort: `rps-${nic.id}`,
+    directDevice: `dev-${nic.id}`,
+    directNetdev: `net-${nic.id}`,
+    standbyDevice: `sby-${nic.id}`,
+    standbyNetdev: `netsby-${nic.id}`,
+  } as const;
+}
+
+/** What one host adds to a spec to run it. */
+export interface Placement {
+  binary: string;
+  accelerator: 'tcg' | 'kvm';
+  /** Directory for sockets, pid file and logs. */
+  directory: string;
+  /** Tap device for each part of each NIC; a direct device without an entry is not plugged at start. */
+  taps: Record<string, { direct?: string; standby?: string }>;
+  /** Wait paused for a migration stream. */
+  incoming: boolean;
+}
+
+/** Sockets and files of a VM below its directory. */
+export function vmPaths(directory: string) {
+  return {
+    monitor: `${directory}/qmp.sock`,
+    agent: `${directory}/agent.sock`,
+    channel: `${directory}/channel.sock`,
+    serial: `${directory}/serial.log`,
+    log: `${directory}/qemu.log`,
+    record: `${directory}/vm.json`,
+  } as const;
+}
+
+/** Name of the virtio-serial port through which the replay program and the host talk. */
+export const CHANNEL_PORT = 'org.shadowferry.0';

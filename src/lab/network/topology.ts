@@ -1,0 +1,105 @@
+import { DEVICE, namespaceName, OUTSIDE, OUTSIDE_ADDRESS, OUTSIDE_ADDRESS6, switchPort } from './names.ts';
+
+/** What one lab network is made of. */
+export interface Topology {
+  id: string;
+  hosts: readonly [string, string];
+  /** Bytes; the same on every interface. */
+  mtu: number;
+}
+
+/** What to do, stage by stage; within a stage the namespaces (the maps' keys) are independent. */
+export interface TopologyBatches {
+  /** For `ip -batch`, in the caller's namespace. */
+  create: string[];
+  /** For `ip -batch`. */
+  start: Map<string, string[]>;
+  /** Names of interfaces that must have a carrier before the next stage. */
+  wires: Map<string, string[]>;
+  /** For `ip -batch`. */
+  bridge: Map<string, string[]>;
+}
+
+const BRIDGE = 'type bridge stp_state 0 forward_delay 0 mcast_snooping 0';
+
+/** The address of host number `index` (0 or 1) on the migration network. */
+export function migrationAddress(index: number): string {
+  return `10.78.0.${index + 1}`;
+}
+
+/**
+ * Compiles a lab network to the commands of iproute2 that build it.
+ *
+ * The kernel may take a second to notice a carrier, unless the interface and its peer differ in index; and a bridge
+ * that comes up before its first port has a carrier waits for that second too. Hence the indexes and the stages.
+ */
+export function topologyBatches({ id, hosts, mtu }: Topology): TopologyBatches {
+  const outside = namespaceName(id, OUTSIDE);
+  const spaces = hosts.map((host) => namespaceName(id, host));
+  const [a, b] = spaces as [string, string];
+  const create = [
+    ...[a, b, outside].map((netns) => `netns add ${netns}`),
+    veth(mtu, { netns: a, name: DEVICE.migrationWire }, { netns: b, name: DEVICE.migrationWire }, 10),
+    ...hosts.map((host, index) =>
+      veth(
+        mtu,
+        { netns: namespaceName(id, host), name: DEVICE.uplink },
+        { netns: outside, name: switchPort(host) },
+        20 + 2 * index,
+      ),
+    ),
+  ];
+  const wires = new Map([
+    ...spaces.map((netns): [string, string[]] => [netns, [DEVICE.migrationWire, DEVICE.uplink]]),
+    [outside, hosts.map(switchPort)],
+  ]);
+  const start = new Map(
+    [...wires].map(([netns, names]) => [netns, ['link set lo up', ...names.flatMap(upQuietly)]]),
+  );
+  const bridge = new Map<string, string[]>();
+  for (const [index, netns] of spaces.entries()) {
+    bridge.set(netns, [
+      `link add ${DEVICE.bridge} mtu ${mtu} ${BRIDGE}`,
+      `link set ${DEVICE.uplink} master ${DEVICE.bridge}`,
+      ...upQuietly(DEVICE.bridge),
+      `link add ${DEVICE.migration} address 02:53:46:78:00:0${index + 1} mtu ${mtu} ${BRIDGE}`,
+      `link set ${DEVICE.migrationWire} master ${DEVICE.migration}`,
+      ...upQuietly(DEVICE.migration),
+      `addr add ${migrationAddress(index)}/24 dev ${DEVICE.migration}`,
+    ]);
+  }
+  bridge.set(outside, [
+    `link add ${DEVICE.switch} address 02:53:46:77:00:01 mtu ${mtu} ${BRIDGE}`,
+    ...hosts.map((host) => `link set ${switchPort(host)} master ${DEVICE.switch}`),
+    ...upQuietly(DEVICE.switch),
+    `addr add ${OUTSIDE_ADDRESS}/24 dev ${DEVICE.switch}`,
+    `addr add ${OUTSIDE_ADDRESS6}/64 dev ${DEVICE.switch} nodad`,
+    `addr add fe80::1/64 dev ${DEVICE.switch} nodad`,
+  ]);
+  return { create, start, wires, bridge };
+}
+
+interface VethEnd {
+  netns: string;
+  name: string;
+}
+
+function veth(mtu: number, a: VethEnd, b: VethEnd, index: number): string {
+  return (
+    `link add ${a.name} index ${index} mtu ${mtu} netns ${a.netns} type veth ` +
+    `peer name ${b.name} index ${index + 1} mtu ${mtu} netns ${b.netns}`
+  );
+}
+
+/**
+ * Starts an interface without a link-local address: hosts and switch must not add their own multicast to what a probe
+ * sees. Two commands, because one would start it first.
+ */
+function upQuietly(name: string): string[] {
+  return [`link set ${name} addrgenmode none`, `link set ${name} up`];
+}
+
+/** The commands that make interface `name` a port of `bridge` and start it. */
+export function port(name: string, bridge: string): string[] {
+  return [`link set ${name} master ${bridge}`, ...upQuietly(name)];
+}

@@ -1,0 +1,84 @@
+/** Which way memory moves, and what to do while it moves. Pure: a decision is `{ action, reason }`. */
+import { z } from 'zod';
+
+export const Strategy = z.enum(['precopy', 'postcopy', 'auto']);
+export type Strategy = z.infer<typeof Strategy>;
+
+export interface StrategyFacts {
+  continuity: 'replay' | 'hold' | 'bridge';
+  /** Post-copy is offered by both QEMUs and both hosts let them use it. */
+  postcopy: boolean;
+  /** Why not, when it is not. */
+  postcopyMissing?: string;
+  /** A device will be attached that needs all memory present (vfio pins it). */
+  devicePinsMemory: boolean;
+}
+
+export type StrategyDecision =
+  | { action: 'precopy' | 'postcopy'; reason: string }
+  | { action: 'refuse'; reason: string };
+
+/**
+ * Chooses how memory moves. With a standby, traffic flows during the copy, so pre-copy's safety is free; without one
+ * the outage lasts as long as the copy, and post-copy takes RAM size out of it.
+ */
+export function chooseStrategy(requested: Strategy, facts: StrategyFacts): StrategyDecision {
+  const missing = facts.postcopyMissing ?? 'post-copy is not available';
+  switch (requested) {
+    case 'precopy':
+      return { action: 'precopy', reason: 'asked for' };
+    case 'postcopy':
+      return facts.postcopy
+        ? { action: 'postcopy', reason: 'asked for' }
+        : { action: 'refuse', reason: missing };
+    case 'auto':
+      if (facts.continuity === 'bridge') {
+        return {
+          action: 'precopy',
+          reason: 'the standby carries traffic during the copy, and pre-copy survives a lost link',
+        };
+      }
+      if (facts.devicePinsMemory) {
+        return {
+          action: 'precopy',
+          reason: 'the new device pins all memory, so it must be there before the attach',
+        };
+      }
+      if (!facts.postcopy) return { action: 'precopy', reason: missing };
+      return {
+        action: 'postcopy',
+        reason: 'no traffic flows during the copy, and post-copy does not grow with memory',
+      };
+    default:
+      return requested satisfies never;
+  }
+}
+
+/** What QEMU reports of a running copy, in bytes and bytes per second. */
+export interface CopySample {
+  atMs: number;
+  transferred: number;
+  remaining: number;
+  dirtyRate: number;
+  /** Rounds of the dirty log so far. */
+  round: number;
+}
+
+export interface CopyLimits {
+  /** Longest time the copy may take. */
+  budgetMs: number;
+  postcopyAllowed: boolean;
+}
+
+export type CopyDecision = { action: 'continue' | 'postcopy' | 'abort'; reason: string };
+
+/** Decides what to do with a pre-copy that runs: within its budget it goes on; after it, post-copy if allowed, else back. */
+export function superviseCopy(sample: CopySample, startedAtMs: number, limits: CopyLimits): CopyDecision {
+  const elapsed = sample.atMs - startedAtMs;
+  if (elapsed <= limits.budgetMs)
+    return { action: 'continue', reason: `within the budget of ${limits.budgetMs} ms` };
+  const late = `not done after ${Math.round(elapsed)} ms (${sample.remaining} bytes remain, round ${sample.round})`;
+  return limits.postcopyAllowed
+    ? { action: 'postcopy', reason: `${late}: the rest follows after the switchover` }
+    : { action: 'abort', reason: `${late}, and post-copy is not allowed` };
+}

@@ -1,0 +1,151 @@
+/**
+ * The journal: each step is on disk before it acts, with the undo that it would need. A supervisor that finds an open
+ * migration can take it back (before the commit) or forward (after it) from what stands here alone.
+ */
+import { DatabaseSync } from 'node:sqlite';
+import { z } from 'zod';
+import type { Ending, Phase, State } from './machine.ts';
+import { Undo } from './undo.ts';
+
+const SCHEMA_VERSION = 1;
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS migration (
+    id TEXT PRIMARY KEY, vm TEXT NOT NULL, source TEXT NOT NULL, destination TEXT NOT NULL,
+    request TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, ended REAL, ending TEXT, result TEXT
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS step (
+    migration TEXT NOT NULL REFERENCES migration (id), seq INTEGER NOT NULL, phase TEXT NOT NULL, name TEXT NOT NULL,
+    status TEXT NOT NULL, undo TEXT NOT NULL, detail TEXT, begun REAL NOT NULL, ended REAL,
+    PRIMARY KEY (migration, seq)
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS note (
+    migration TEXT NOT NULL REFERENCES migration (id), at REAL NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL
+  ) STRICT;
+`;
+
+const StepRow = z.object({
+  seq: z.number().int(),
+  phase: z.string(),
+  name: z.string(),
+  status: z.enum(['begun', 'done', 'failed', 'undone', 'undo-failed']),
+  undo: z.string().transform((text) => z.array(Undo).parse(JSON.parse(text))),
+  detail: z.string().nullable(),
+  begun: z.number(),
+  ended: z.number().nullable(),
+});
+export type JournalStep = z.infer<typeof StepRow>;
+
+const MigrationRow = z.object({
+  id: z.string(),
+  vm: z.string(),
+  source: z.string(),
+  destination: z.string(),
+  request: z.string(),
+  state: z.string(),
+  created: z.number(),
+  ended: z.number().nullable(),
+  ending: z.string().nullable(),
+  result: z.string().nullable(),
+});
+export type JournalMigration = z.infer<typeof MigrationRow>;
+
+const COLUMNS = 'seq, phase, name, status, undo, detail, begun, ended';
+
+export class Journal {
+  readonly #db: DatabaseSync;
+
+  constructor(path: string) {
+    this.#db = new DatabaseSync(path);
+    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
+    this.#db.exec(SCHEMA);
+    this.#db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  }
+
+  open(migration: {
+    id: string;
+    vm: string;
+    source: string;
+    destination: string;
+    request: unknown;
+    state: State;
+  }): void {
+    this.#db
+      .prepare(
+        'INSERT INTO migration (id, vm, source, destination, request, state, created) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      )
+      .run(
+        migration.id,
+        migration.vm,
+        migration.source,
+        migration.destination,
+        JSON.stringify(migration.request),
+        JSON.stringify(migration.state),
+        Date.now(),
+      );
+  }
+
+  /** Writes a step before it acts; returns its number. */
+  begin(migration: string, phase: Phase, name: string, undo: readonly Undo[]): number {
+    const row = this.#db
+      .prepare('SELECT coalesce(max(seq), 0) + 1 AS seq FROM step WHERE migration = ?')
+      .get(migration);
+    const { seq } = z.object({ seq: z.number().int() }).parse(row);
+    this.#db
+      .prepare(`INSERT INTO step (migration, ${COLUMNS}) VALUES (?, ?, ?, ?, 'begun', ?, NULL, ?, NULL)`)
+      .run(migration, seq, phase, name, JSON.stringify(undo), Date.now());
+    return seq;
+  }
+
+  end(
+    migration: string,
+    seq: number,
+    status: Exclude<JournalStep['status'], 'begun'>,
+    detail?: unknown,
+  ): void {
+    this.#db
+      .prepare('UPDATE step SET status = ?, detail = ?, ended = ? WHERE migration = ? AND seq = ?')
+      .run(status, detail === undefined ? null : JSON.stringify(detail), Date.now(), migration, seq);
+  }
+
+  setState(migration: string, state: State, reason: string): void {
+    this.#db.prepare('UPDATE migration SET state = ? WHERE id = ?').run(JSON.stringify(state), migration);
+    this.note(migration, 'state', reason);
+  }
+
+  note(migration: string, kind: string, text: string): void {
+    this.#db.prepare('INSERT INTO note VALUES (?, ?, ?, ?)').run(migration, Date.now(), kind, text);
+  }
+
+  close(migration: string, ending: Ending, result: unknown): void {
+    this.#db
+      .prepare('UPDATE migration SET ending = ?, result = ?, ended = ? WHERE id = ?')
+      .run(ending, JSON.stringify(result), Date.now(), migration);
+  }
+
+  steps(migration: string): JournalStep[] {
+    const rows = this.#db
+      .prepare(`SELECT ${COLUMNS} FROM step WHERE migration = ? ORDER BY seq`)
+      .all(migration);
+    return rows.map((row) => StepRow.parse(row));
+  }
+
+  migrations(filter: { vm?: string; open?: boolean } = {}): JournalMigration[] {
+    const rows = this.#db
+      .prepare(
+        'SELECT * FROM migration WHERE (?1 IS NULL OR vm = ?1) AND (?2 = 0 OR ending IS NULL) ORDER BY created',
+      )
+      .all(filter.vm ?? null, filter.open ? 1 : 0);
+    return rows.map((row) => MigrationRow.parse(row));
+  }
+
+  notes(migration: string): { at: number; kind: string; text: string }[] {
+    const rows = this.#db
+      .prepare('SELECT at, kind, text FROM note WHERE migration = ? ORDER BY at')
+      .all(migration);
+    return rows.map((row) => z.object({ at: z.number(), kind: z.string(), text: z.string() }).parse(row));
+  }
+
+  dispose(): void {
+    this.#db.close();
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * The protocol of one migration as a pure transition table. The engine performs what the table says and nothing
+ * else; a model checker can explore the same table.
+ */
+
+/** The phases of DESIGN section 3, in order. */
+export const PHASES = [
+  'preflight',
+  'reserve',
+  'stage',
+  'detach',
+  'copy',
+  'switchover',
+  'attach',
+  'settle',
+] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** `completed`: all done. `degraded`: moved, without its device. `rolled-back`: as before, on the source. `planned`: a dry run. */
+export type Ending = 'completed' | 'degraded' | 'rolled-back' | 'planned' | 'stuck';
+
+export type State =
+  | { kind: 'running'; phase: Phase; committed: boolean; degraded: boolean; dryRun: boolean }
+  | { kind: 'rolling-back'; from: Phase }
+  | { kind: 'ended'; ending: Ending };
+
+/** `committed` is the ownership compare-and-swap. `cancelled` is a failure whose cause is the user. */
+export type Event = 'ok' | 'failed' | 'cancelled' | 'committed' | 'undone' | 'undo-failed';
+
+export interface Transition {
+  state: State;
+  reason: string;
+}
+
+export function initialState(dryRun: boolean): State {
+  return { kind: 'running', phase: 'preflight', committed: false, degraded: false, dryRun };
+}
+
+function following(phase: Phase): Phase | undefined {
+  return PHASES[PHASES.indexOf(phase) + 1];
+}
+
+function afterOk(state: Extract<State, { kind: 'running' }>): Transition {
+  if (state.dryRun)
+    return { state: { kind: 'ended', ending: 'planned' }, reason: 'a dry run ends after preflight' };
+  if (state.phase === 'switchover' && !state.committed) {
+    return {
+      state: { kind: 'rolling-back', from: state.phase },
+      reason: 'switchover ended without a commit',
+    };
+  }
+  const next = following(state.phase);
+  if (next === undefined) {
+    const ending = state.degraded ? 'degraded' : 'completed';
+    return {
+      state: { kind: 'ended', ending },
+      reason: state.degraded ? 'the direct device is missing' : 'all phases done',
+    };
+  }
+  return { state: { ...state, phase: next }, reason: `${state.phase} done` };
+}
+
+function afterFailure(state: Extract<State, { kind: 'running' }>, event: 'failed' | 'cancelled'): Transition {
+  if (!state.committed) {
+    if (state.phase === 'preflight') {
+      return {
+        state: { kind: 'ended', ending: 'rolled-back' },
+        reason: 'preflight changes nothing, so nothing is undone',
+      };
+    }
+    return {
+      state: { kind: 'rolling-back', from: state.phase },
+      reason: `${event} before the commit: back to the source`,
+    };
+  }
+  // after the commit there is no way back: the source may not run the VM any more
+  if (event === 'cancelled') return { state, reason: 'cancel comes too late: the destination owns the VM' };
+  if (state.phase === 'switchover') {
+    return {
+      state: { kind: 'ended', ending: 'stuck' },
+      reason: 'the destination owns the VM and could not continue it',
+    };
+  }
+  const next = following(state.phase);
+  const degraded = { ...state, degraded: true };
+  if (next === undefined)
+    return { state: { kind: 'ended', ending: 'degraded' }, reason: 'settle left work to be reconciled' };
+  return {
+    state: { ...degraded, phase: next },
+    reason: `${state.phase} failed after the commit: forward, degraded`,
+  };
+}
+
+/** The next state. Events that a state does not expect leave it as it is, with the reason. */
+export function transition(state: State, event: Event): Transition {
+  switch (state.kind) {
+    case 'ended':
+      return { state, reason: 'already ended' };
+    case 'rolling-back':
+      switch (event) {
+        case 'undone':
+          return { state: { kind: 'ended', ending: 'rolled-back' }, reason: 'every step undone' };
+        case 'undo-failed':
+          return {
+            state: { kind: 'ended', ending: 'stuck' },
+            reason: 'an undo failed; the journal names what is left',
+          };
+        case 'ok':
+        case 'failed':
+        case 'cancelled':
+        case 'committed':
+          return { state, reason: 'already rolling back' };
+        default:
+          return event satisfies never;
+      }
+    case 'running':
+      switch (event) {
+        case 'ok':
+          return afterOk(state);
+        case 'committed':
+          return { state: { ...state, committed: true }, reason: 'the destination owns the VM' };
+        case 'failed':
+        case 'cancelled':
+          return afterFailure(state, event);
+        case 'undone':
+        case 'undo-failed':
+          return { state, reason: 'nothing is being undone' };
+        default:
+          return event satisfies never;
+      }
+    default:
+      return state satisfies never;
+  }
+}
+
+/** Which host runs the VM when a migration is found in this state, whatever happened to the processes. */
+export function rightfulRunner(state: State): 'source' | 'destination' {
+  if (state.kind === 'running') return state.committed ? 'destination' : 'source';
+  if (state.kind === 'rolling-back') return 'source';
+  return state.ending === 'rolled-back' || state.ending === 'planned' ? 'source' : 'destination';
+}

@@ -1,0 +1,85 @@
+/** Attach: the destination plugs its device into the same PCI slot; the program in the guest does the rest by itself. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { reasonOf, ShadowferryError } from '../../errors.ts';
+import { directDeviceProps } from '../../hypervisor/qemu/argv.ts';
+import { type NicSpec, nicIds } from '../../hypervisor/qemu/spec.ts';
+import { announceSelf, deviceAdd } from '../../hypervisor/qmp/commands.ts';
+import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
+import type { TimedEvent } from '../../shadow/channel.ts';
+import type { Continuity } from '../../shadow/net/plan-model.ts';
+import type { OperationResult } from '../../shadow/net/verify.ts';
+import { waitAfter } from '../run.ts';
+import { type RunningVm, setStandbyLink } from '../vm.ts';
+
+export interface AttachOptions {
+  vm: RunningVm;
+  nic: NicSpec;
+  model: string;
+  continuity: Continuity;
+  /** Longest wait for traffic on the new device, ms. */
+  waitMs: number;
+  mark: (name: string, epochMs?: number) => void;
+}
+
+/** What the program in the guest said of its operations. */
+export interface Replayed {
+  results: OperationResult[];
+}
+
+const MARKS: Partial<Record<TimedEvent['e'], string>> = {
+  seen: 'guest sees the device',
+  claimed: 'device has its name',
+  carrier: 'device has carrier',
+  active: 'traffic on the device',
+  replayed: 'shadow replayed',
+};
+
+/**
+ * Plugs the device once and waits until the shadow is replayed and traffic is on it.
+ * @throws ShadowferryError QMP_REFUSED when QEMU does not take the device, DEADLINE when the guest does not.
+ */
+export async function plugAndReplay(options: AttachOptions): Promise<Replayed> {
+  const { vm, nic, model, mark } = options;
+  const ids = nicIds(nic);
+  const signal = waitAfter('traffic on the new device', options.waitMs);
+  const results: OperationResult[] = [];
+  const stop = vm.channel.onEvent((event) => {
+    const name = MARKS[event.e];
+    if (name !== undefined) mark(name, event.arrivedMs);
+    if (event.e === 'stage' && event.name === 'traffic') mark('addresses and routes are back', event.arrivedMs);
+    if (event.e === 'op') results.push({ id: event.id, rc: event.rc, stderr: event.err, set: event.set });
+  });
+  try {
+    const active = vm.channel.waitFor((event) => event.e === 'active', signal);
+    const done = vm.channel.waitFor((event) => event.e === 'done', signal);
+    await deviceAdd(vm.qemu.monitor, { ...directDeviceProps(nic, model), driver: model, id: ids.directDevice });
+    mark('device plugged');
+    await active;
+    // one MAC on one port: the standby's way must be shut before the switch hears it again
+    if (options.continuity === 'bridge' && nic.standby === 'virtio') await setStandbyLink(vm, nic.id, false);
+    await announceSelf(vm.qemu.monitor, { interfaces: [ids.directDevice] });
+    await done;
+    return { results };
+  } finally {
+    stop();
+  }
+}
+
+/** Tries to attach until it works or the tries are used up; a device that the guest did not take is unplugged between. */
+export async function attachWithRetries(
+  options: AttachOptions & { tries: number; onRetry: (reason: string) => void },
+): Promise<Replayed> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await plugAndReplay(options);
+    } catch (error) {
+      if (attempt >= options.tries) throw error;
+      options.onRetry(`attach failed (${reasonOf(error)}), trying again`);
+      if (error instanceof ShadowferryError && error.code === 'DEADLINE') {
+        const signal = waitAfter('the unplug', options.waitMs);
+        await unplugDevice(options.vm.qemu.monitor, { id: nicIds(options.nic).directDevice, signal });
+      }
+      await delay(200 * 2 ** attempt);
+    }
+  }
+}

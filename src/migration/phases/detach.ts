@@ -1,0 +1,31 @@
+/** Detach: traffic leaves the direct device, then the guest releases it. From here on stock QEMU may migrate. */
+import { nicIds } from '../../hypervisor/qemu/spec.ts';
+import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
+import { type Run, step, waitBefore, warn } from '../run.ts';
+import type { Staged } from './stage.ts';
+
+export async function detach(run: Run, staged: Staged): Promise<void> {
+  const { source, nic, timeline } = run;
+  const bridged = staged.plan.continuity === 'bridge';
+  await step(
+    run,
+    'detach',
+    'release and unplug the device',
+    // journalled as one: whatever of it was done, plugging and replaying again is the way back
+    { undo: [{ kind: 'reattach', nic: nic.id }], critical: !bridged },
+    async () => {
+      const signal = waitBefore(run, 'moving traffic off the device', run.request.limits.agentMs);
+      const left = source.channel.waitFor((event) => event.e === 'left', signal);
+      source.channel.send('leave');
+      timeline.mark('leave asked');
+      const event = await left;
+      timeline.mark('traffic left the device', event.arrivedMs);
+      if (event.e === 'left' && event.failed > 0) {
+        warn(run, `${event.failed} of the steps that move traffic off the device failed; see the log in the guest`);
+      }
+      const limit = waitBefore(run, 'the unplug', run.request.limits.unplugMs);
+      await unplugDevice(source.qemu.monitor, { id: nicIds(nic).directDevice, signal: limit });
+      timeline.mark('device gone');
+    },
+  );
+}

@@ -1,0 +1,96 @@
+/** Reserve: the destination claims the device, makes the taps and starts a QEMU that waits, paused, for the stream. */
+import { z } from 'zod';
+import { ShadowferryError } from '../../errors.ts';
+import { tapName } from '../../host/host.ts';
+import { tapProps } from '../../hypervisor/qemu/argv.ts';
+import { nicIds, type VmSpec } from '../../hypervisor/qemu/spec.ts';
+import {
+  migrateIncoming,
+  migrateSetCapabilities,
+  migrateSetParameters,
+  netdevAdd,
+} from '../../hypervisor/qmp/commands.ts';
+import { type Run, step, waitBefore } from '../run.ts';
+import { allTaps, endVm, launchVm, type RunningVm } from '../vm.ts';
+import type { Preflight } from './preflight.ts';
+
+export interface Reserved {
+  vm: RunningVm;
+  /** Where the source sends the stream. */
+  uri: string;
+}
+
+const Listening = z.object({
+  'socket-address': z.array(z.object({ type: z.literal('inet'), host: z.string(), port: z.string() })).min(1),
+});
+
+/** The VM as the destination will run it: the same, with the destination's device behind the NIC. */
+export function destinationSpec(run: Run): VmSpec {
+  const { spec } = run.source.qemu;
+  const direct = { device: run.target.id, model: run.target.model };
+  return { ...spec, nics: spec.nics.map((nic) => (nic.id === run.nic.id ? { ...nic, direct } : nic)) };
+}
+
+async function listen(run: Run, vm: RunningVm, signal: AbortSignal): Promise<string> {
+  const { monitor } = vm.qemu;
+  // the port is QEMU's choice, so that two migrations never want the same
+  await migrateIncoming(monitor, `tcp:${run.destination.migrationAddress}:0`, { signal });
+  const info = await monitor.execute('query-migrate', undefined, { schema: Listening, signal });
+  const address = info['socket-address'][0];
+  if (address === undefined) throw new ShadowferryError('INTERNAL', { why: 'QEMU listens nowhere' });
+  return `tcp:${address.host}:${address.port}`;
+}
+
+/** Capabilities of one migration; both sides must agree on them. */
+export function capabilitiesFor(preflight: Preflight): Record<string, boolean> {
+  return {
+    events: true,
+    'return-path': true,
+    'pause-before-switchover': true,
+    'postcopy-ram': preflight.strategy === 'postcopy' || preflight.postcopyAllowed,
+  };
+}
+
+export async function reserve(run: Run, preflight: Preflight): Promise<Reserved> {
+  const host = run.destination;
+  const spec = destinationSpec(run);
+  const ids = nicIds(run.nic);
+  await step(
+    run,
+    'reserve',
+    'claim the device',
+    { undo: [{ kind: 'release-device', host: host.name, device: run.target.id }] },
+    () => run.ownership.claimDevice({ host: host.name, device: run.target.id, vm: spec.name }),
+  );
+  const taps = allTaps(spec);
+  await step(
+    run,
+    'reserve',
+    'make the taps',
+    { undo: taps.map(({ tap }) => ({ kind: 'remove-tap', host: host.name, tap }) as const) },
+    async () => {
+      for (const { tap, network } of taps) await host.createTap(tap, network);
+    },
+  );
+  const signal = waitBefore(run, `starting QEMU on ${host.name}`, 30_000);
+  return step(
+    run,
+    'reserve',
+    'start QEMU on the destination',
+    { undo: [{ kind: 'end-destination', host: host.name }] },
+    async () => {
+      const vm = await launchVm(host, spec, { incoming: true, direct: 'none', signal });
+      try {
+        // the backend is made now, so that the attach is one command
+        const tap = tapName(spec.name, run.nic.id, 'direct');
+        await netdevAdd(vm.qemu.monitor, tapProps(ids.directNetdev, tap), { signal });
+        await migrateSetCapabilities(vm.qemu.monitor, capabilitiesFor(preflight), { signal });
+        await migrateSetParameters(vm.qemu.monitor, { 'max-postcopy-bandwidth': run.request.maxBandwidth }, { signal });
+        return { vm, uri: await listen(run, vm, signal) };
+      } catch (error) {
+        await endVm(vm);
+        throw error;
+      }
+    },
+  );
+}

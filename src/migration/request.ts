@@ -1,0 +1,52 @@
+/** What a user asks of a migration. */
+import { z } from 'zod';
+import { ShadowferryError } from '../errors.ts';
+import { Strategy } from '../memory/strategy.ts';
+import { Continuity } from '../shadow/net/plan-model.ts';
+
+export const Limits = z.object({
+  /** Longest wait for the guest to release its device. */
+  unplugMs: z.number().int().positive().default(15_000),
+  /** Longest copy of memory before the strategy gives up on pre-copy. */
+  copyMs: z.number().int().positive().default(300_000),
+  /** Longest wait for the new device to carry traffic, per try. */
+  attachMs: z.number().int().positive().default(20_000),
+  /** Tries to plug the new device before the VM is left degraded. */
+  attachTries: z.number().int().positive().default(3),
+  /** Longest wait for the guest agent to answer one question. */
+  agentMs: z.number().int().positive().default(15_000),
+});
+export type Limits = z.infer<typeof Limits>;
+
+export const MigrationRequest = z.object({
+  vm: z.string().min(1),
+  destination: z.string().min(1),
+  /** Which device of the destination each direct NIC gets, by the NIC's id; the only free one of its network if left out. */
+  devices: z.record(z.string(), z.string()).default({}),
+  continuity: z.enum([...Continuity.options, 'auto']).default('auto'),
+  strategy: Strategy.default('auto'),
+  dryRun: z.boolean().default(false),
+  /** Bytes per second, 0 for as fast as it goes. */
+  maxBandwidth: z.number().int().nonnegative().default(0),
+  /** Blackout that pre-copy aims at, ms. */
+  downtimeLimitMs: z.number().int().positive().default(300),
+  limits: Limits.default(() => Limits.parse({})),
+});
+export type MigrationRequest = z.infer<typeof MigrationRequest>;
+
+/** Checks a request's shape. @throws INPUT_FIELD or UNKNOWN_MODE naming the first field that is wrong. */
+export function parseRequest(input: unknown): MigrationRequest {
+  const parsed = MigrationRequest.safeParse(input);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const field = issue?.path.join('.') || 'request';
+  if (issue?.code === 'invalid_value') {
+    const given: unknown = issue.path.reduce<unknown>(
+      (value, key) => (typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined),
+      input,
+    );
+    const allowed = issue.values.map(String).join(', ');
+    throw new ShadowferryError('UNKNOWN_MODE', { field, value: String(given), allowed });
+  }
+  throw new ShadowferryError('INPUT_FIELD', { field, problem: issue?.message ?? 'is not valid' });
+}

@@ -1,0 +1,133 @@
+/** Undo: takes a migration back from what the journal holds. Each undo may be repeated without harm. */
+import { existsSync } from 'node:fs';
+import { nowMs } from '../base/clock.ts';
+import { reasonOf, ShadowferryError } from '../errors.ts';
+import { findQemu } from '../hypervisor/qemu/process.ts';
+import { nicIds } from '../hypervisor/qemu/spec.ts';
+import { cont, migrateCancel, qomList, queryMigrate, queryStatus } from '../hypervisor/qmp/commands.ts';
+import { endQemu } from '../hypervisor/qemu/process.ts';
+import { directDeviceProps } from '../hypervisor/qemu/argv.ts';
+import { announceSelf, deviceAdd } from '../hypervisor/qmp/commands.ts';
+import { removeProgram } from '../shadow/net/guest.ts';
+import { programDirectory, type Run, waitAfter } from './run.ts';
+import type { Undo } from './undo.ts';
+import { endVm, type RunningVm, setStandbyLink } from './vm.ts';
+
+const CANCEL_MS = 30_000;
+/** A guest that was slow to release its device may still do it; only then can it be plugged again. */
+const LATE_UNPLUG_MS = 3_000;
+
+async function cancelCopy(run: Run): Promise<void> {
+  const { monitor, spec } = run.source.qemu;
+  const signal = waitAfter('the end of the cancelled copy', CANCEL_MS);
+  const over = (status: string) => ['cancelled', 'failed', 'completed', 'none'].includes(status);
+  const ended = monitor.waitFor((event) => event.name === 'MIGRATION' && over(String(event.data.status)), { signal });
+  if (!over((await queryMigrate(monitor)).status)) {
+    await migrateCancel(monitor);
+    if (!over((await queryMigrate(monitor)).status)) await ended.promise;
+  }
+  ended.dispose();
+  const owned = await run.ownership.read(spec.name);
+  if (owned?.owner !== run.source.host.name) {
+    // never start a VM that another host owns, whatever the journal says
+    throw new ShadowferryError('NOT_OWNER', {
+      vm: spec.name,
+      host: run.source.host.name,
+      owner: owned?.owner ?? 'nobody',
+      epoch: owned?.epoch ?? 0,
+    });
+  }
+  if (!(await queryStatus(monitor)).running) await cont(monitor);
+}
+
+async function isPlugged(vm: RunningVm, device: string): Promise<boolean> {
+  const devices = await qomList(vm.qemu.monitor, '/machine/peripheral');
+  return devices.some(({ name }) => name === device);
+}
+
+async function reattach(run: Run): Promise<void> {
+  const { source, nic } = run;
+  const ids = nicIds(nic);
+  const { monitor } = source.qemu;
+  const signal = waitAfter('the device on the source', run.request.limits.attachMs);
+  const late = monitor.waitFor((event) => event.name === 'DEVICE_DELETED' && event.data.device === ids.directDevice, {
+    signal: waitAfter('a late unplug', LATE_UNPLUG_MS),
+  });
+  const plugged = await isPlugged(source, ids.directDevice);
+  const unplugAsked = run.timeline.at('traffic left the device') !== undefined;
+  // an unplug that was asked for and not answered may still come: plugging before it would lose the new device
+  const gone = !plugged || (unplugAsked && (await late.promise.then(() => true, () => false)));
+  late.dispose();
+  const done = source.channel.waitFor((event) => event.e === 'done', signal);
+  source.channel.send('rollback');
+  if (gone) {
+    const { model } = nic.direct;
+    await deviceAdd(monitor, { ...directDeviceProps(nic, model), driver: model, id: ids.directDevice });
+  }
+  await done;
+  await announceSelf(monitor, { interfaces: [ids.directDevice] });
+}
+
+async function endDestination(run: Run, live: RunningVm | undefined): Promise<void> {
+  if (live !== undefined) return endVm(live);
+  const directory = run.destination.vmDirectory(run.source.qemu.spec.name);
+  if (!existsSync(directory)) return;
+  const qemu = await findQemu(directory, waitAfter('the monitor of the destination', 5_000));
+  if (qemu !== undefined) await endQemu(qemu);
+}
+
+async function removeFromGuest(run: Run): Promise<void> {
+  const { channel, agent } = run.source;
+  const signal = waitAfter('the end of the program in the guest', 10_000);
+  const stopped = channel.waitFor((event) => event.e === 'stopped', signal);
+  channel.send('stop');
+  // a program that never started cannot say that it stopped; its files go all the same
+  await Promise.race([stopped, removeProgram(agent, programDirectory(run.nic.id), signal)]);
+  await removeProgram(agent, programDirectory(run.nic.id), signal);
+}
+
+async function perform(run: Run, undo: Undo, destination: RunningVm | undefined): Promise<void> {
+  const vm = run.source.qemu.spec.name;
+  switch (undo.kind) {
+    case 'cancel-copy':
+      return cancelCopy(run);
+    case 'reattach':
+      return reattach(run);
+    case 'standby-link-down':
+      return setStandbyLink(run.source, undo.nic, false);
+    case 'remove-program':
+      return removeFromGuest(run);
+    case 'end-destination':
+      return endDestination(run, destination);
+    case 'remove-tap':
+      return run.destination.removeTap(undo.tap);
+    case 'release-device':
+      return run.ownership.releaseDevice({ host: undo.host, device: undo.device, vm });
+    default:
+      return undo satisfies never;
+  }
+}
+
+/**
+ * Undoes every step of the journal, last first; goes on after one that fails.
+ * @returns what could not be undone, a sentence each.
+ */
+export async function rollBack(run: Run, destination: RunningVm | undefined): Promise<string[]> {
+  const left: string[] = [];
+  for (const entry of run.journal.steps(run.id).reverse()) {
+    if (entry.status === 'undone') continue;
+    for (const undo of entry.undo.toReversed()) {
+      run.emit({ type: 'undo', atMs: run.timeline.relative(), what: undo.kind });
+      const begun = nowMs();
+      try {
+        await perform(run, undo, destination);
+        run.journal.note(run.id, 'undo', `${undo.kind} in ${Math.round(nowMs() - begun)} ms`);
+      } catch (error) {
+        left.push(`${undo.kind}: ${reasonOf(error)}`);
+        run.journal.end(run.id, entry.seq, 'undo-failed', { error: reasonOf(error) });
+      }
+    }
+    if (!left.length) run.journal.end(run.id, entry.seq, 'undone');
+  }
+  return left;
+}

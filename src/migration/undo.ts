@@ -1,0 +1,18 @@
+/** What takes a step back, as data: it is journalled before the step acts, and must be harmless when done twice. */
+import { z } from 'zod';
+
+export const Undo = z.discriminatedUnion('kind', [
+  /** Give the destination's devices back. */
+  z.object({ kind: z.literal('release-device'), host: z.string(), device: z.string() }),
+  z.object({ kind: z.literal('remove-tap'), host: z.string(), tap: z.string() }),
+  /** Kill the QEMU that waits on the destination and remove its directory. */
+  z.object({ kind: z.literal('end-destination'), host: z.string() }),
+  /** Stop the replay program in the guest and remove its files. */
+  z.object({ kind: z.literal('remove-program'), nic: z.string() }),
+  z.object({ kind: z.literal('standby-link-down'), nic: z.string() }),
+  /** Plug the source's own device again and replay the shadow onto it. */
+  z.object({ kind: z.literal('reattach'), nic: z.string() }),
+  /** Stop the copy; the source runs on. */
+  z.object({ kind: z.literal('cancel-copy') }),
+]);
+export type Undo = z.infer<typeof Undo>;

@@ -1,0 +1,116 @@
+/** A VM that runs (or waits) on a host, with the connections that drive it. */
+import { rmSync } from 'node:fs';
+import { ShadowferryError } from '../errors.ts';
+import { type Host, tapName } from '../host/host.ts';
+import { AgentClient } from '../hypervisor/agent/client.ts';
+import { endQemu, findQemu, type QemuProcess, startQemu } from '../hypervisor/qemu/process.ts';
+import { type Placement, type VmSpec, vmPaths } from '../hypervisor/qemu/spec.ts';
+import { cont } from '../hypervisor/qmp/commands.ts';
+import type { OwnershipStore } from '../ownership/store.ts';
+import { GuestChannel } from '../shadow/channel.ts';
+
+export interface RunningVm {
+  readonly host: Host;
+  qemu: QemuProcess;
+  readonly agent: AgentClient;
+  readonly channel: GuestChannel;
+}
+
+/** Taps that the VM's parts need on a host; `direct` only where a direct device is plugged from the start. */
+export function tapsOf(spec: VmSpec, direct: 'plugged' | 'none'): Placement['taps'] {
+  return Object.fromEntries(
+    spec.nics.map((nic) => [
+      nic.id,
+      {
+        ...(nic.direct !== undefined && direct === 'plugged' ? { direct: tapName(spec.name, nic.id, 'direct') } : {}),
+        ...(nic.standby !== 'none' ? { standby: tapName(spec.name, nic.id, 'standby') } : {}),
+      },
+    ]),
+  );
+}
+
+/** Every tap that a VM may have on a host. */
+export function allTaps(spec: VmSpec): { tap: string; network: string }[] {
+  return spec.nics.flatMap((nic) => [
+    ...(nic.direct === undefined ? [] : [{ tap: tapName(spec.name, nic.id, 'direct'), network: nic.network }]),
+    ...(nic.standby === 'none' ? [] : [{ tap: tapName(spec.name, nic.id, 'standby'), network: nic.network }]),
+  ]);
+}
+
+async function connectVm(host: Host, qemu: QemuProcess, signal: AbortSignal): Promise<RunningVm> {
+  const paths = vmPaths(qemu.directory);
+  const channel = await GuestChannel.connect(paths.channel, signal);
+  const agent = await AgentClient.connect({ path: paths.agent, name: `${qemu.spec.name}@${host.name}`, signal });
+  return { host, qemu, agent, channel };
+}
+
+/** Starts QEMU for a VM whose taps exist, vCPUs stopped, and connects everything. On failure nothing is left running. */
+export async function launchVm(
+  host: Host,
+  spec: VmSpec,
+  options: { incoming: boolean; direct: 'plugged' | 'none'; signal: AbortSignal },
+): Promise<RunningVm> {
+  const placement: Placement = {
+    binary: host.qemu.binary,
+    accelerator: host.qemu.accelerator,
+    directory: host.vmDirectory(spec.name),
+    taps: tapsOf(spec, options.direct),
+    incoming: options.incoming,
+  };
+  const { signal } = options;
+  const qemu = await startQemu({ spec, host: host.name, placement, prefix: host.prefix, signal });
+  try {
+    return await connectVm(host, qemu, signal);
+  } catch (error) {
+    await endQemu(qemu);
+    throw error;
+  }
+}
+
+/** Boots a VM on a host: registers the owner, claims its devices, makes its taps, starts it. */
+export async function bootVm(
+  host: Host,
+  spec: VmSpec,
+  ownership: OwnershipStore,
+  signal: AbortSignal,
+): Promise<RunningVm> {
+  await ownership.register(spec.name, host.name);
+  for (const nic of spec.nics) {
+    if (nic.direct) await ownership.claimDevice({ host: host.name, device: nic.direct.device, vm: spec.name });
+  }
+  for (const { tap, network } of allTaps(spec)) await host.createTap(tap, network);
+  const vm = await launchVm(host, spec, { incoming: false, direct: 'plugged', signal });
+  for (const nic of spec.nics) {
+    // a standby's link is down until it is needed: the switch must not see one MAC on two ports
+    if (nic.direct && nic.standby === 'virtio') await setStandbyLink(vm, nic.id, false);
+  }
+  await cont(vm.qemu.monitor);
+  return vm;
+}
+
+export async function setStandbyLink(vm: RunningVm, nic: string, up: boolean): Promise<void> {
+  await vm.qemu.monitor.execute('set_link', { name: `sby-${nic}`, up });
+}
+
+/** Connects to a VM that an earlier process started. @throws UNKNOWN_VM when it does not run on this host. */
+export async function findVm(host: Host, name: string, signal: AbortSignal): Promise<RunningVm> {
+  const qemu = await findQemu(host.vmDirectory(name), signal);
+  if (qemu === undefined) throw new ShadowferryError('UNKNOWN_VM', { field: 'vm', value: name, allowed: `VMs on ${host.name}` });
+  return connectVm(host, qemu, signal);
+}
+
+/** Closes the connections; the VM runs on. */
+export async function disconnectVm(vm: RunningVm): Promise<void> {
+  vm.channel.close();
+  await vm.agent.close();
+  await vm.qemu.monitor.close();
+}
+
+/** Ends a VM's QEMU and removes its directory and taps from the host. Safe to repeat. */
+export async function endVm(vm: RunningVm): Promise<void> {
+  vm.channel.close();
+  await vm.agent.close();
+  await endQemu(vm.qemu);
+  rmSync(vm.qemu.directory, { recursive: true, force: true });
+  for (const { tap } of allTaps(vm.qemu.spec)) await vm.host.removeTap(tap);
+}

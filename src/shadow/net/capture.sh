@@ -1,0 +1,246 @@
+#!/bin/sh
+# Prints what there is to know about one network device, and about the interface that carries its addresses,
+# in one run. Changes nothing.
+#
+#   capture.sh MAC PCIPATH        the device 0000:01:00.0 with this MAC
+#   capture.sh MAC - INTERFACE    the device is away; INTERFACE is its shadow interface
+#
+# Output: sections. `@@ NAME` opens one, `@@. CODE` closes it with the exit code of what printed it, and
+# `@@ end` says that the capture is whole. Exit code 0 even when a tool is missing: its section says so.
+#
+# Every process costs 5 to 10 ms in an emulated guest, so sysfs is read by the shell itself and ip runs in
+# batches. Names of interfaces may hold any character but white space, `/` and `:`, and are always quoted.
+
+set -u
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+IFS='
+'
+export PATH LC_ALL
+unset CDPATH
+
+mac=${1:?usage: capture.sh MAC PCIPATH, or capture.sh MAC - INTERFACE}
+pci=${2:?usage: capture.sh MAC PCIPATH, or capture.sh MAC - INTERFACE}
+class=/sys/class/net
+devices=${SHADOWFERRY_PCI:-/sys/bus/pci/devices} # tests point this at a made-up tree
+
+# Sets `tool` to the program's path. By path, because busybox prefers its own `ip` to a plain name.
+find_tool() {
+  tool=
+  for found in "/usr/sbin/$1" "/sbin/$1" "/usr/bin/$1" "/bin/$1" "/usr/local/sbin/$1" "/usr/local/bin/$1"; do
+    if [ -x "$found" ]; then
+      tool=$found
+      return 0
+    fi
+  done
+  return 1
+}
+
+# Sets `value` to the first line of a file; fails when there is none or it cannot be read (EIO, EINVAL).
+value_of() {
+  value=
+  { IFS= read -r value <"$1"; } 2>/dev/null || [ -n "$value" ]
+}
+
+# Sets `where` to the physical path of a directory.
+physical() {
+  where=
+  cd -P "$1" 2>/dev/null || return 1
+  where=$PWD
+}
+
+section() {
+  printf '@@ %s\n' "$1"
+}
+
+close() {
+  printf '@@. %s\n' "$1"
+}
+
+# Runs a command as one section; what it says on stderr is part of it.
+run() {
+  section "$1"
+  shift
+  "$@" 2>&1 </dev/null
+  close $?
+}
+
+missing() {
+  section "$1"
+  printf '%s\n' "$2"
+  close 127
+}
+
+# Is this the device's interface? By its MAC, or by the one it had before a bond gave it another.
+has_mac() {
+  value_of "$1/address" && [ "$value" = "$mac" ] && return 0
+  value_of "$1/bonding_slave/perm_hwaddr" && [ "$value" = "$mac" ]
+}
+
+device=
+count=0
+by=mac
+if [ "$pci" = - ]; then
+  carrying=${3:?the name of the shadow interface is needed when the device is away}
+  [ -e "$class/$carrying" ] || carrying=
+else
+  carrying=
+  for dir in "$devices/$pci"/net/* "$devices/$pci"/virtio[0-9]*/net/*; do
+    [ -e "$dir" ] || continue
+    # The master and the standby of a failover share the standby's PCI function: neither is a direct device.
+    [ -e "$dir/bonding" ] && continue
+    count=$((count + 1))
+    last=${dir##*/}
+    if [ -z "$device" ] && has_mac "$class/$last"; then
+      device=$last
+    fi
+  done
+  # The MAC may have been changed in the guest; alone on its PCI function it is still the device.
+  if [ -z "$device" ] && [ "$count" = 1 ]; then
+    device=$last
+    by=path
+  fi
+fi
+
+# The interface that carries the addresses: the master, where that is a shadow interface.
+master=
+if [ -n "$device" ]; then
+  carrying=$device
+  if physical "$class/$device/master"; then
+    master=${where##*/}
+    if value_of "$class/$master/bonding/mode"; then
+      case $value in
+        active-backup*) carrying=$master ;;
+      esac
+    elif [ -e "$class/$master/device" ] && physical "$class/$master/device/driver" &&
+      [ "${where##*/}" = virtio_net ]; then
+      carrying=$master
+    fi
+  fi
+fi
+cd /
+
+section capture
+printf 'version 1\n'
+printf 'device %s\n' "$device"
+printf 'carrying %s\n' "$carrying"
+printf 'found-by %s\n' "$by"
+close 0
+
+if [ -z "$carrying" ]; then
+  section end
+  close 0
+  exit 0
+fi
+
+section sysfs
+fact() {
+  printf '%s %s %s\n' "$1" "$2" "$3"
+}
+facts_of() {
+  dir=$class/$1
+  for key in ifindex address flags carrier operstate addr_assign_type threaded gro_flush_timeout \
+    napi_defer_hard_irqs bonding_slave/perm_hwaddr; do
+    if value_of "$dir/$key"; then fact "$1" "$key" "$value"; fi
+  done
+  if physical "$dir/master"; then
+    fact "$1" master "${where##*/}"
+    for key in bonding bridge brport team; do
+      if [ -e "$where/$key" ]; then fact "$1" master-is "$key"; fi
+    done
+  fi
+  for key in bonding bridge tun_flags; do
+    if [ -e "$dir/$key" ]; then fact "$1" is "$key"; fi
+  done
+  for key in "$dir"/lower_*; do
+    if [ -e "$key" ]; then fact "$1" lower "${key#"$dir/lower_"}"; fi
+  done
+  for key in "$dir"/upper_*; do
+    if [ -e "$key" ]; then fact "$1" upper "${key#"$dir/upper_"}"; fi
+  done
+  if physical "$dir/device"; then
+    fact "$1" device "$where"
+    if physical "$dir/device/driver"; then fact "$1" driver "${where##*/}"; fi
+    if value_of "$dir/device/driver/module/version"; then fact "$1" driver-version "$value"; fi
+  fi
+  for key in "$dir"/bonding/*; do
+    if value_of "$key"; then fact "$1" "bonding/${key##*/}" "$value"; fi
+  done
+}
+for dir in "$class"/*; do
+  name=${dir##*/}
+  if [ -e "$dir/device" ] || [ "$name" = "$device" ] || [ "$name" = "$carrying" ] ||
+    [ -e "$class/$carrying/lower_$name" ]; then
+    facts_of "$name"
+  fi
+done
+if [ -n "$device" ]; then
+  for key in vendor device subsystem_vendor subsystem_device; do
+    if value_of "$devices/$pci/$key"; then fact "$device" "pci/$key" "$value"; fi
+  done
+fi
+cd /
+close 0
+
+# The shell reads byte by byte, and files below /proc/sys end after the first read: one grep reads them all. What
+# cannot be read (EIO from a stable_secret that was never set) is not there.
+section sysctl
+grep -H '' "/proc/sys/net/ipv4/conf/$carrying"/* "/proc/sys/net/ipv4/neigh/$carrying"/* \
+  "/proc/sys/net/ipv6/conf/$carrying"/* "/proc/sys/net/ipv6/neigh/$carrying"/* 2>/dev/null </dev/null
+close 0
+
+# JSON where it says everything. Routes and rules as text: their JSON leaves out `lock`, and gives an
+# encapsulation's `dst` the same key as the route's own.
+if find_tool ip; then
+  section ip-json
+  "$tool" -j -d -force -batch - 2>&1 <<'BATCH'
+address show
+neighbour show nud all
+neighbour show proxy
+maddress show
+token list
+BATCH
+  close $?
+  for family in 4 6; do
+    section "ip-$family"
+    "$tool" -d "-$family" -force -batch - 2>&1 <<'BATCH'
+route show table all
+rule show
+BATCH
+    close $?
+  done
+else
+  missing ip-json 'there is no iproute2 (ip) here'
+fi
+
+if find_tool tc; then
+  section qdisc
+  qdiscs=$("$tool" -j -d qdisc show 2>&1 </dev/null)
+  code=$?
+  printf '%s\n' "$qdiscs"
+  close "$code"
+  # Classes and filters are looked for only where a qdisc is that may have some.
+  case $qdiscs in
+    *'"handle":"ffff:'* | *'"kind":"ht'* | *'"kind":"prio'* | *'"kind":"hfsc'* | *'"kind":"drr'* | *'"kind":"qfq'* | *'"kind":"ets'*)
+      run class "$tool" class show dev "$carrying"
+      run filter-root "$tool" filter show dev "$carrying"
+      run filter-ingress "$tool" filter show dev "$carrying" ingress
+      run filter-egress "$tool" filter show dev "$carrying" egress
+      ;;
+  esac
+else
+  missing qdisc 'there is no tc here'
+fi
+
+if [ -n "$device" ]; then
+  if find_tool ethtool; then
+    for option in k g l c a; do
+      run "ethtool-$option" "$tool" "-$option" "$device"
+    done
+  else
+    missing ethtool-k 'there is no ethtool here'
+  fi
+fi
+
+section end
+close 0

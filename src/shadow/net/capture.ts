@@ -1,0 +1,190 @@
+/**
+ * Capture: reads the state of a guest's network device with one script in one run, and parses what the script
+ * prints into a shadow. The script is I/O at the guest's end; everything here is pure but for reading its text.
+ */
+import { readFileSync } from 'node:fs';
+import { ShadowferryError } from '../../errors.ts';
+import {
+  isObject,
+  jsonObjects,
+  notACapture,
+  type Report,
+  type Section,
+  splitSections,
+} from './capture-text.ts';
+import type { DeviceIdentity, Multicast, Neighbour, NetShadow, Qdisc } from './model.ts';
+import { driverStateOf } from './parse-ethtool.ts';
+import { addressesOf, linkStateOf, readLink } from './parse-link.ts';
+import { multicastOf, neighbourOf } from './parse-neighbour.ts';
+import { qdiscOf } from './parse-qdisc.ts';
+import { parseRoutes, parseRules } from './parse-route.ts';
+import { parseSysctls, sysctlOf } from './parse-sysctl.ts';
+import {
+  hardwareOf,
+  parseSysfs,
+  reportSysfs,
+  type StandbyHint,
+  standbyOf,
+  standInOf,
+} from './parse-sysfs.ts';
+
+let script: string | undefined;
+
+/** The text of the capture script, a POSIX shell script for the guest. */
+export function captureScript(): string {
+  script ??= readFileSync(new URL('./capture.sh', import.meta.url), 'utf8');
+  return script;
+}
+
+/**
+ * Arguments for the capture script.
+ * @param away name of the shadow interface, when the direct device is not there to lead to it.
+ */
+export function captureArgs(identity: DeviceIdentity, away?: { interface: string }): string[] {
+  return away ? [identity.mac, '-', away.interface] : [identity.mac, identity.pciPath];
+}
+
+/** Sections of which more than what is parsed may exist, all of it reported: classes and filters are not replayed. */
+const REPORTED = new Set(['class', 'filter-root', 'filter-ingress', 'filter-egress']);
+const PARSED = /^(capture|sysfs|sysctl|ip-json|ip-4|ip-6|qdisc|ethtool-[kglca])$/;
+
+/**
+ * Parses what the capture script printed.
+ * The addresses, routes and the like are those of the interface that carries them: the shadow interface (the
+ * active-backup bond or failover master that the direct device belongs to) where there is one, else the device itself.
+ * @throws ShadowferryError GUEST_LACKS when the device or a tool is not there, GUEST_COMMAND_FAILED when the text
+ * is cut off or is no capture. What is merely unknown never throws: it lands in `unknown`.
+ */
+export function parseCapture(text: string, identity: DeviceIdentity, hint: StandbyHint = {}): NetShadow {
+  const sections = new Map<string, Section>();
+  const unknown: NetShadow['unknown'] = [];
+  const seen = new Set<string>();
+  const report: Report = (where, what) => {
+    const key = `${where}\0${what}`;
+    if (!seen.has(key)) unknown.push({ where, text: what });
+    seen.add(key);
+  };
+  for (const section of splitSections(text)) {
+    if (PARSED.test(section.name)) sections.set(section.name, section);
+    else reportSection(section, report);
+  }
+  const { device, carrying, foundBy } = whoIsWho(sections.get('capture'), identity);
+  const lower = device === carrying ? undefined : device;
+  const sysfs = parseSysfs(sections.get('sysfs'), report);
+  const standIn = standInOf(sysfs, carrying, device);
+  const shadowInterface = standIn.kind === 'none' ? undefined : standIn.name;
+
+  const ip = readIpJson(needed(sections, 'ip-json', 'iproute2'), carrying, report);
+  const link = ip.links.get(carrying);
+  if (!link) throw notACapture(`ip does not show interface "${carrying}"`);
+  const deviceLink = device === undefined ? undefined : ip.links.get(device);
+  if (foundBy === 'path' && deviceLink?.permaddr !== identity.mac) throw noDevice(identity);
+
+  const sysctls = parseSysctls(sections.get('sysctl')?.lines ?? [], carrying, link.mtu, report);
+  const genMode = sysctlOf(sysctls, 'ipv6/conf/{dev}/addr_gen_mode');
+  const interfaces = { carrying, lower };
+  const qdiscs: Qdisc[] = [];
+  const qdiscSection = sections.get('qdisc');
+  if (qdiscSection && qdiscSection.code !== 0) reportSection(qdiscSection, report);
+  else if (qdiscSection) {
+    for (const object of jsonObjects(qdiscSection, report)) {
+      const qdisc = qdiscOf(object, carrying, lower, report);
+      if (qdisc) qdiscs.push(qdisc);
+    }
+  }
+  const inet = sections.get('ip-4')?.lines ?? [];
+  const inet6 = sections.get('ip-6')?.lines ?? [];
+  const routes4 = parseRoutes(inet, 'inet', interfaces, report);
+  const routes6 = parseRoutes(inet6, 'inet6', interfaces, report);
+  reportSysfs(sysfs, carrying, device, report);
+  const standby = standbyOf(sysfs, standIn, device, hint);
+  const noEthtool = sections.get('ethtool-k');
+  if (noEthtool?.code === 127) reportSection(noEthtool, report);
+
+  return {
+    schema: 1,
+    ...(device === undefined ? {} : { hardware: hardwareOf(sysfs, device, identity) }),
+    standIn,
+    ...(standby === undefined ? {} : { standby }),
+    link: linkStateOf(link, { token: ip.tokens.get(carrying), genMode, shadowInterface }, report),
+    ...(lower === undefined || deviceLink === undefined
+      ? {}
+      : { lower: linkStateOf(deviceLink, { shadowInterface }, report) }),
+    addresses: addressesOf(link, report),
+    routes: [...routes4.routes, ...routes6.routes],
+    rules: [
+      ...parseRules(inet, 'inet', interfaces, routes4.tables, report),
+      ...parseRules(inet6, 'inet6', interfaces, routes6.tables, report),
+    ],
+    neighbours: ip.neighbours,
+    qdiscs,
+    multicast: ip.multicast,
+    ...(deviceLink === undefined
+      ? {}
+      : { driver: driverStateOf(sections, { min: deviceLink.min_mtu, max: deviceLink.max_mtu }) }),
+    sysctls,
+    unknown,
+  };
+}
+
+function noDevice(identity: DeviceIdentity): ShadowferryError {
+  return new ShadowferryError('GUEST_LACKS', {
+    what: `a network device with MAC ${identity.mac} at ${identity.pciPath}`,
+    how: 'See whether the device is plugged and its driver loaded: "ip -d link" and "lspci -k" in the guest.',
+  });
+}
+
+/** Which interface is the device, and which one carries the addresses. */
+function whoIsWho(
+  section: Section | undefined,
+  identity: DeviceIdentity,
+): { device: string | undefined; carrying: string; foundBy: string } {
+  const values = new Map(
+    (section?.lines ?? []).map((line) => [line.split(' ', 1)[0], line.replace(/^\S* ?/, '')]),
+  );
+  if (values.get('version') !== '1') throw notACapture('it is not of version 1');
+  const carrying = values.get('carrying') ?? '';
+  if (carrying === '') throw noDevice(identity);
+  return { device: values.get('device') || undefined, carrying, foundBy: values.get('found-by') ?? 'mac' };
+}
+
+function needed(sections: ReadonlyMap<string, Section>, name: string, what: string): Section {
+  const section = sections.get(name);
+  if (section && section.code !== 127) return section;
+  throw new ShadowferryError('GUEST_LACKS', { what, how: `Install ${what} in the guest.` });
+}
+
+function reportSection(section: Section, report: Report): void {
+  const lines = section.lines.filter((line) => line.trim() !== '' && line.trim() !== '[]');
+  if (lines.length === 0) return;
+  // `tc filter show` of a side that does not exist fails: nothing is configured there.
+  if (REPORTED.has(section.name) && section.code !== 0) return;
+  report(`section ${section.name}`, lines.join('\n'));
+}
+
+interface IpJson {
+  links: Map<string, ReturnType<typeof readLink>>;
+  tokens: Map<string, string>;
+  neighbours: Neighbour[];
+  multicast: Multicast[];
+}
+
+/** The objects of all of ip's arrays tell by their keys what they are, so that an array that failed shifts nothing. */
+function readIpJson(section: Section, carrying: string, report: Report): IpJson {
+  const found: IpJson = { links: new Map(), tokens: new Map(), neighbours: [], multicast: [] };
+  for (const object of jsonObjects(section, report)) {
+    if (Object.keys(object).length === 0) continue;
+    if ('addr_info' in object) {
+      const link = readLink(object);
+      found.links.set(link.ifname, link);
+    } else if ('maddr' in object) {
+      if (object.ifname === carrying) found.multicast.push(...multicastOf(object.maddr, report));
+    } else if (typeof object.token === 'string' && typeof object.ifname === 'string') {
+      found.tokens.set(object.ifname, object.token);
+    } else if ('dst' in object) {
+      const neighbour = neighbourOf(object, carrying, report);
+      if (neighbour) found.neighbours.push(neighbour);
+    } else if (isObject(object)) report('ip-json', JSON.stringify(object));
+  }
+  return found;
+}

@@ -1,0 +1,92 @@
+/** What the host does inside a guest for a shadow, through the guest agent: off the critical path, all of it. */
+import { shellCommand, shellQuote } from '../../base/shell-quote.ts';
+import type { AgentClient } from '../../hypervisor/agent/client.ts';
+import { captureArgs, captureScript, parseCapture } from './capture.ts';
+import type { GuestFile } from './compile.ts';
+import type { DeviceIdentity, NetShadow } from './model.ts';
+
+/** The agent's environment is bare; tools of the system must be found before a shell's own. */
+const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Runs a POSIX shell script in the guest; the text goes in as data on standard input. */
+async function runScript(
+  agent: AgentClient,
+  script: string,
+  args: readonly string[],
+  options: { signal: AbortSignal; check: boolean },
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  return agent.exec(['/bin/sh', '-s', '--', ...args], { input: script, env: { PATH, LC_ALL: 'C' }, ...options });
+}
+
+/**
+ * Captures the shadow of a direct device.
+ * @throws ShadowferryError AGENT_SILENT, AGENT_REFUSED, GUEST_LACKS, GUEST_COMMAND_FAILED.
+ */
+export async function captureShadow(
+  agent: AgentClient,
+  identity: DeviceIdentity,
+  standbyPciPath: string | undefined,
+  signal: AbortSignal,
+): Promise<NetShadow> {
+  const result = await runScript(agent, captureScript(), captureArgs(identity), { signal, check: false });
+  return parseCapture(result.stdout, identity, standbyPciPath === undefined ? {} : { standbyPciPath });
+}
+
+export interface GuestFacts {
+  kernel: string;
+  bonding: boolean;
+  /** Programs that a replay may need, by presence. */
+  tools: Record<'ip' | 'tc' | 'ethtool' | 'bridge', boolean>;
+  /** The guest has our virtio-serial port. */
+  channel: boolean;
+}
+
+const FACTS = `
+printf 'kernel %s\\n' "$(uname -r)"
+if [ -d /sys/class/net/bonding_masters ] || [ -e /sys/class/net/bonding_masters ] || modprobe -n bonding 2>/dev/null; then echo bonding; fi
+for tool in ip tc ethtool bridge; do if command -v "$tool" >/dev/null 2>&1; then printf 'tool %s\\n' "$tool"; fi; done
+[ -e "$1" ] && echo channel
+exit 0
+`;
+
+/** Asks a guest what it has. */
+export async function guestFacts(agent: AgentClient, port: string, signal: AbortSignal): Promise<GuestFacts> {
+  const { stdout } = await runScript(agent, FACTS, [port], { signal, check: true });
+  const lines = stdout.split('\n');
+  const has = (tool: string) => lines.includes(`tool ${tool}`);
+  return {
+    kernel: lines.find((line) => line.startsWith('kernel '))?.slice('kernel '.length) ?? 'unknown',
+    bonding: lines.includes('bonding'),
+    tools: { ip: has('ip'), tc: has('tc'), ethtool: has('ethtool'), bridge: has('bridge') },
+    channel: lines.includes('channel'),
+  };
+}
+
+/**
+ * Puts the program and its plans into the guest in one exchange, loads the drivers it will need (so that no module is
+ * loaded while traffic waits) and starts it; it detaches itself from the agent.
+ */
+export async function installProgram(
+  agent: AgentClient,
+  options: { dir: string; files: readonly GuestFile[]; modules: readonly string[]; signal: AbortSignal },
+): Promise<void> {
+  const { dir, files, modules, signal } = options;
+  const directories = [...new Set(files.map((file) => file.path.slice(0, file.path.lastIndexOf('/'))))];
+  const script = [
+    'set -e',
+    'umask 077',
+    shellCommand(['rm', '-rf', dir]),
+    shellCommand(['mkdir', '-p', ...directories]),
+    ...files.map((file) => `printf %s ${shellQuote(file.text)} > ${shellQuote(file.path)}`),
+    // a driver that is built in, or has another name there, is no failure
+    ...modules.map((module) => `${shellCommand(['modprobe', '-b', module])} 2>/dev/null || :`),
+    shellCommand(['/bin/sh', `${dir}/program.sh`, dir]),
+    '',
+  ].join('\n');
+  await runScript(agent, script, [], { signal, check: true });
+}
+
+/** Removes what `installProgram` left; the program itself is told to stop over the channel before. */
+export async function removeProgram(agent: AgentClient, dir: string, signal: AbortSignal): Promise<void> {
+  await agent.exec(['/bin/rm', '-rf', dir], { env: { PATH }, signal });
+}

@@ -1,0 +1,83 @@
+/**
+ * Keys of a shadow's attributes: the one place that spells them, shared by capture, plan and verification.
+ * A key is stable across devices, drivers and (but for the arguments of rules) interface names.
+ */
+import type { Address, LinkState, Multicast, Neighbour, Qdisc, Route, Rule, Sysctl } from './model.ts';
+
+/** Fields of a link that are attributes. `ifindex` and `name` are attributes too: they are what `replay` may lose. */
+export type LinkField = keyof LinkState;
+
+/** `link.mtu`: the interface that carries the addresses. */
+export const linkKey = (field: LinkField): string => `link.${field}`;
+
+/** `lower.mtu`: the direct device below a shadow interface. */
+export const lowerKey = (field: LinkField): string => `lower.${field}`;
+
+/** `bond.miimon`: an option of a shadow interface that is a bond. */
+export const bondKey = (option: string): string => `bond.${option}`;
+
+/** `address.inet.10.77.0.10/24`, with `,peer=…` for a point-to-point address. */
+export function addressKey(address: Pick<Address, 'family' | 'local' | 'prefix' | 'peer'>): string {
+  const peer = address.peer === undefined ? '' : `,peer=${address.peer}`;
+  return `address.${address.family}.${address.local}/${address.prefix}${peer}`;
+}
+
+/** Arguments that tell routes to one destination in one table apart. */
+const ROUTE_IDENTITY = ['tos', 'metric', 'via'] as const;
+
+/**
+ * `route.inet.main.10.1.0.0/16`, followed by what else identifies the route: `,type=local` (when not unicast),
+ * `,tos=…`, `,metric=…`, `,via=…` (the address alone, also for `via inet6 ADDRESS`).
+ */
+export function routeKey(route: Pick<Route, 'family' | 'table' | 'type' | 'destination' | 'args'>): string {
+  let key = `route.${route.family}.${route.table}.${route.destination}`;
+  if (route.type !== 'unicast') key += `,type=${route.type}`;
+  const own = route.args.includes('nexthop')
+    ? route.args.slice(0, route.args.indexOf('nexthop'))
+    : route.args;
+  for (const name of ROUTE_IDENTITY) {
+    const at = own.indexOf(name);
+    if (at < 0) continue;
+    const first = own[at + 1] ?? '';
+    const value = name === 'via' && (first === 'inet' || first === 'inet6') ? (own[at + 2] ?? '') : first;
+    key += `,${name}=${value}`;
+  }
+  return key;
+}
+
+/** `rule.inet.100.from 10.0.0.0/8 lookup 7`: several rules may share a priority. */
+export const ruleKey = (rule: Pick<Rule, 'family' | 'priority' | 'args'>): string =>
+  `rule.${rule.family}.${rule.priority}.${rule.args.join(' ')}`;
+
+/** `neighbour.inet.10.77.0.1`, `neighbour.inet.10.77.0.9,proxy` for a proxy entry. */
+export const neighbourKey = (neighbour: Pick<Neighbour, 'family' | 'address' | 'proxy'>): string =>
+  `neighbour.${neighbour.family}.${neighbour.address}${neighbour.proxy ? ',proxy' : ''}`;
+
+/** `qdisc.root`, `qdisc.1:10`. */
+export const qdiscKey = (qdisc: Pick<Qdisc, 'parent'>): string => `qdisc.${qdisc.parent}`;
+
+/** `multicast.link.01:00:5e:00:00:fb`, `multicast.inet.224.0.0.251`. */
+export const multicastKey = (multicast: Pick<Multicast, 'family' | 'address'>): string =>
+  `multicast.${multicast.family}.${multicast.address}`;
+
+/** `feature.tx-checksum-ipv4`: a name as `ethtool -k` prints it. */
+export const featureKey = (name: string): string => `feature.${name}`;
+
+/** `ring.rx`: a name of `Setting` in `DriverState.rings`. */
+export const ringKey = (name: string): string => `ring.${name}`;
+
+/** `channel.combined`. */
+export const channelKey = (name: string): string => `channel.${name}`;
+
+/** `coalesce.rx-usecs`. */
+export const coalesceKey = (name: string): string => `coalesce.${name}`;
+
+/** `pause.autoneg`. */
+export const pauseKey = (name: string): string => `pause.${name}`;
+
+/** `sysctl.ipv4.conf.rp_filter` from the path `ipv4/conf/{dev}/rp_filter`: the interface's name is left out. */
+export const sysctlKey = (sysctl: Pick<Sysctl, 'path'>): string =>
+  `sysctl.${sysctl.path
+    .split('/')
+    .filter((part) => part !== '{dev}')
+    .join('.')}`;

@@ -1,0 +1,101 @@
+/**
+ * `ethtool -k -g -l -c -a`, as text: it has had the same form since long before `--json`, which older guests lack.
+ * Pure.
+ */
+import type { Section } from './capture-text.ts';
+import type { DriverState, Feature, Setting } from './model.ts';
+
+/** Reads `NAME: on|off [fixed]`. Aggregates (a name with indented ones below) follow from their parts. */
+export function parseFeatures(lines: readonly string[]): Feature[] {
+  const features: Feature[] = [];
+  lines.forEach((line, at) => {
+    const match = /^(\t?)([^\s:]+): (on|off)(?: \[([^\]]*)\])?\s*$/.exec(line);
+    const [indent, name, value, note] = match?.slice(1) ?? [];
+    if (name === undefined) return;
+    const isAggregate = indent === '' && /^\t/.test(lines[at + 1] ?? '');
+    if (!isAggregate) features.push({ name, on: value === 'on', fixed: note === 'fixed' });
+  });
+  return features;
+}
+
+/** `RX Mini:` is what `ethtool -G` calls `rx-mini`. */
+const argumentName = (title: string): string => title.trim().toLowerCase().replace(/\s+/g, '-');
+
+const NONE = new Set(['n/a', '']);
+
+/** Reads `-g` and `-l`: maximums, then what is set now. A setting that can only be 0 is none. */
+export function parseLimits(lines: readonly string[]): Setting[] {
+  const maximums = new Map<string, string>();
+  const current = new Map<string, string>();
+  let target = maximums;
+  for (const line of lines) {
+    if (/^Current hardware settings:/.test(line)) target = current;
+    const match = /^([A-Za-z][\w ]*):\s+(\S+)\s*$/.exec(line);
+    const [title, value] = match?.slice(1) ?? [];
+    if (title !== undefined && value !== undefined && !NONE.has(value))
+      target.set(argumentName(title), value);
+  }
+  const settings: Setting[] = [];
+  for (const [name, value] of current) {
+    const max = maximums.get(name);
+    // The kernel prints `TX Push: off` for drivers without it too, and refuses to be told so.
+    if (max === '0' || (name === 'tx-push' && value === 'off')) continue;
+    settings.push({ name, value, ...(max === undefined ? {} : { max }) });
+  }
+  return settings;
+}
+
+/** Reads `-c`: `rx-usecs: 3`, and pairs such as `Adaptive RX: off  TX: off` as `adaptive-rx`, `adaptive-tx`. */
+export function parseCoalesce(lines: readonly string[]): Setting[] {
+  const settings: Setting[] = [];
+  const add = (name: string, value: string) => {
+    if (!NONE.has(value)) settings.push({ name, value });
+  };
+  for (const line of lines) {
+    const pair = /^(Adaptive|CQE mode) RX: (\S+)\s+TX: (\S+)\s*$/.exec(line);
+    const [title, rx, tx] = pair?.slice(1) ?? [];
+    if (title !== undefined && rx !== undefined && tx !== undefined) {
+      add(`${argumentName(title)}-rx`, rx);
+      add(`${argumentName(title)}-tx`, tx);
+      continue;
+    }
+    const single = /^([a-z][a-z-]*):\s*(\S+)\s*$/.exec(line);
+    const [name, value] = single?.slice(1) ?? [];
+    if (name !== undefined && value !== undefined) add(name, value);
+  }
+  return settings;
+}
+
+const PAUSE: Record<string, string> = { Autonegotiate: 'autoneg', RX: 'rx', TX: 'tx' };
+
+/** Reads `-a`. What was negotiated is state, not a setting. */
+export function parsePause(lines: readonly string[]): Setting[] {
+  const settings: Setting[] = [];
+  for (const line of lines) {
+    const match = /^(Autonegotiate|RX|TX):\s+(on|off)\s*$/.exec(line);
+    const [title, value] = match?.slice(1) ?? [];
+    const name = PAUSE[title ?? ''];
+    if (name !== undefined && value !== undefined) settings.push({ name, value });
+  }
+  return settings;
+}
+
+/** The driver's state; a part whose section failed (the driver does not support it) is empty. */
+export function driverStateOf(
+  sections: ReadonlyMap<string, Section>,
+  mtu: { min?: number | undefined; max?: number | undefined },
+): DriverState {
+  const lines = (option: string): string[] => {
+    const section = sections.get(`ethtool-${option}`);
+    return section?.code === 0 ? section.lines : [];
+  };
+  return {
+    features: parseFeatures(lines('k')),
+    rings: parseLimits(lines('g')),
+    channels: parseLimits(lines('l')),
+    coalesce: parseCoalesce(lines('c')),
+    pause: parsePause(lines('a')),
+    ...(mtu.max === undefined || mtu.max === 0 ? {} : { maxMtu: mtu.max }),
+    ...(mtu.min === undefined || mtu.min === 0 ? {} : { minMtu: mtu.min }),
+  };
+}

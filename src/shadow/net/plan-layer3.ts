@@ -1,0 +1,193 @@
+/** Addresses, routes, rules and neighbours of an interface, as operations that may be repeated without harm. */
+import { addressKey, neighbourKey, routeKey, ruleKey } from './keys.ts';
+import type { Address, Neighbour, NetShadow, Route } from './model.ts';
+import { type Draft, draft, type Findings } from './plan-draft.ts';
+
+/** Neighbours that are asked at once whether they are still there when no gateway is known. */
+const ANNOUNCE_TO = 8;
+
+/** Arguments of `ip address replace`. */
+export function addressArguments(address: Address, dev: string): string[] {
+  const argv = ['address', 'replace'];
+  if (address.peer === undefined) argv.push(`${address.local}/${address.prefix}`);
+  else argv.push(address.local, 'peer', `${address.peer}/${address.prefix}`);
+  argv.push('dev', dev);
+  if (address.family === 'inet') {
+    if (address.broadcast !== undefined) argv.push('broadcast', address.broadcast);
+    argv.push('scope', address.scope);
+    if (address.label !== undefined && address.label !== dev) argv.push('label', address.label);
+  }
+  if (address.metric !== undefined) argv.push('metric', String(address.metric));
+  if (address.protocol !== undefined && !address.protocol.startsWith('kernel')) {
+    argv.push('proto', address.protocol);
+  }
+  const { validSeconds, preferredSeconds } = address;
+  if (validSeconds !== undefined) argv.push('valid_lft', String(validSeconds));
+  // the kernel refuses an address that is preferred for longer than it is valid
+  const preferred = preferredSeconds ?? (address.state.includes('deprecated') ? 0 : validSeconds);
+  if (preferred !== undefined) argv.push('preferred_lft', String(preferred));
+  const flags = new Set(address.flags);
+  // the address was in use a moment ago by this very VM: asking the link for duplicates costs a second
+  if (address.family === 'inet6') flags.add('nodad');
+  return [...argv, ...flags];
+}
+
+/** Addresses in their order, which decides which of them are primary. */
+export function addressDrafts(shadow: NetShadow, findings: Findings): Draft[] {
+  const drafts: Draft[] = [];
+  for (const address of shadow.addresses) {
+    const key = addressKey(address);
+    const value = `${address.local}/${address.prefix}`;
+    if (address.state.includes('dadfailed')) {
+      findings.losses.push({
+        key,
+        value,
+        why: 'another machine uses this address; the guest had given it up',
+      });
+      continue;
+    }
+    if (address.state.includes('temporary')) {
+      findings.adaptations.push({
+        key,
+        value,
+        now: value,
+        how: 'comes back as an ordinary address: only the kernel makes temporary ones',
+      });
+    }
+    drafts.push(draft('traffic', 'ip', addressArguments(address, shadow.link.name), [key]));
+  }
+  return drafts;
+}
+
+/** Arguments of a route that decide which earlier route `ip route replace` overwrites. */
+function slot(route: Route): string {
+  const named = (name: string) => {
+    const at = route.args.indexOf(name);
+    return at < 0 ? '' : (route.args[at + 1] ?? '');
+  };
+  return [route.family, route.table, route.destination, named('tos'), named('metric')].join(' ');
+}
+
+const leadsBy = (route: Route, name: string): boolean => route.args.includes(name);
+
+/** Arguments of one route; `default` is spelled so that its family shows, as one batch holds both families. */
+export function routeArguments(route: Route, verb: 'replace' | 'append', dev: string): string[] {
+  const destination =
+    route.destination === 'default' ? (route.family === 'inet' ? '0.0.0.0/0' : '::/0') : route.destination;
+  const argv = ['route', verb];
+  if (route.type !== 'unicast') argv.push(route.type);
+  argv.push(destination);
+  const multipath = leadsBy(route, 'nexthop') || leadsBy(route, 'nhid');
+  // `ip` wants the next hops last
+  const hops = route.args.indexOf('nexthop');
+  const [own, nexthops] = hops < 0 ? [route.args, []] : [route.args.slice(0, hops), route.args.slice(hops)];
+  argv.push(...own);
+  if (!own.includes('dev') && !multipath) argv.push('dev', dev);
+  if (!own.includes('table') && route.table !== 'main') argv.push('table', route.table);
+  return [...argv, ...nexthops];
+}
+
+/** Seconds for which a route from a router's advertisement is bridged over; the router is asked at once. */
+const ADVERTISED_SECONDS = 60;
+
+const isAdvertised = ({ args }: Route): boolean =>
+  args.some((word, at) => word === 'proto' && args[at + 1] === 'ra');
+
+/** The route for as long as it takes the router to say it again. */
+function bridgedOver(route: Route): Route {
+  const at = route.args.indexOf('expires');
+  const args = at < 0 ? route.args : [...route.args.slice(0, at), ...route.args.slice(at + 2)];
+  return { ...route, args: [...args, 'expires', String(ADVERTISED_SECONDS)] };
+}
+
+/** A gateway must be reachable on the link when its route is added: routes without a gateway go first. */
+function routeDrafts(shadow: NetShadow): Draft[] {
+  const wanted = shadow.routes.flatMap((route) => {
+    if (!route.automatic) return [route];
+    return isAdvertised(route) ? [bridgedOver(route)] : [];
+  });
+  const viaGateway = (route: Route) => leadsBy(route, 'via') || leadsBy(route, 'nexthop');
+  const ordered = [...wanted.filter((r) => !viaGateway(r)), ...wanted.filter(viaGateway)];
+  const taken = new Set<string>();
+  return ordered.map((route) => {
+    const place = slot(route);
+    // `replace` would overwrite the first of two routes that share a slot; an equal one added twice is refused
+    const verb = taken.has(place) ? 'append' : 'replace';
+    taken.add(place);
+    return draft('traffic', 'ip', routeArguments(route, verb, shadow.link.name), [routeKey(route)]);
+  });
+}
+
+function ruleDrafts(shadow: NetShadow): Draft[] {
+  // Rules outlive their interface; adding one that is there is refused, which the program takes for success.
+  return shadow.rules.map((rule) =>
+    draft(
+      'rest',
+      'ip',
+      [
+        ...(rule.family === 'inet6' ? ['-6'] : []),
+        'rule',
+        'add',
+        'priority',
+        String(rule.priority),
+        ...rule.args,
+      ],
+      [ruleKey(rule)],
+    ),
+  );
+}
+
+const isStatic = (neighbour: Neighbour): boolean =>
+  neighbour.proxy || neighbour.state === 'permanent' || neighbour.state === 'noarp';
+
+function gatewaysOf(routes: readonly Route[]): Set<string> {
+  const gateways = new Set<string>();
+  for (const { args } of routes) {
+    for (const [at, word] of args.entries()) {
+      if (word !== 'via') continue;
+      const next = args[at + 1] ?? '';
+      gateways.add(next === 'inet' || next === 'inet6' ? (args[at + 2] ?? '') : next);
+    }
+  }
+  return gateways;
+}
+
+/**
+ * Neighbours. Static ones come back as they were. Learned ones are primed, so that nobody waits for ARP; the
+ * gateways (or, without one, the first few) are asked at once, which also tells the switch where the guest now is.
+ */
+function neighbourDrafts(shadow: NetShadow, learned: 'announce' | 'prime'): Draft[] {
+  const dev = shadow.link.name;
+  const gateways = gatewaysOf(shadow.routes);
+  const living = shadow.neighbours.filter(
+    (n) => n.proxy || (n.mac !== undefined && n.state !== 'failed' && n.state !== 'incomplete'),
+  );
+  const anyGateway = living.some((n) => !isStatic(n) && gateways.has(n.address));
+  let asked = 0;
+  return living.map((neighbour) => {
+    const { address, mac } = neighbour;
+    const key = [neighbourKey(neighbour)];
+    if (neighbour.proxy || mac === undefined) {
+      return draft('traffic', 'ip', ['neighbour', 'replace', 'proxy', address, 'dev', dev], key);
+    }
+    let nud = neighbour.state;
+    if (!isStatic(neighbour)) {
+      const ask = learned === 'announce' && (anyGateway ? gateways.has(address) : asked < ANNOUNCE_TO);
+      if (ask) asked += 1;
+      nud = ask ? 'probe' : 'stale';
+    }
+    const argv = ['neighbour', 'replace', address, 'lladdr', mac, 'dev', dev, 'nud', nud];
+    if (neighbour.router) argv.push('router');
+    if (neighbour.externLearn) argv.push('extern_learn');
+    return draft('traffic', 'ip', argv, key);
+  });
+}
+
+/** What follows the addresses: routes, neighbours, rules. */
+export function onwardDrafts(shadow: NetShadow): Draft[] {
+  return [...routeDrafts(shadow), ...neighbourDrafts(shadow, 'announce'), ...ruleDrafts(shadow)];
+}
+
+/** What a shadow interface forgets when it loses its carrier. It announces itself when it gets a new one. */
+export const carrierDrafts = (shadow: NetShadow): Draft[] =>
+  neighbourDrafts(shadow, 'prime').filter((d) => !d.argv.includes('permanent') && !d.argv.includes('proxy'));

@@ -1,0 +1,209 @@
+/** The four sets of a replay plan, put together from their parts. */
+import { bondKey, linkKey, lowerKey } from './keys.ts';
+import type { DeviceAbilities, NetShadow } from './model.ts';
+import { type Draft, draft, type Findings, write } from './plan-draft.ts';
+import { driverDrafts, fittingMtu } from './plan-driver.ts';
+import { addressDrafts, carrierDrafts, onwardDrafts } from './plan-layer3.ts';
+import type { Stage } from './plan-model.ts';
+import { altnameDrafts, ipv6LinkDrafts, linkDrafts, queueDrafts, sysctlDrafts } from './plan-settings.ts';
+
+/** What the sets of one plan have in common. */
+export interface PlanContext {
+  shadow: NetShadow;
+  /** `none`: the device itself carries the addresses. */
+  standIn: 'none' | 'bond' | 'failover';
+  /** The bond does not exist yet. */
+  adopting: boolean;
+  /** The standby carries traffic while the device is away. */
+  standby: NetShadow['standby'];
+  enslaveNow: boolean;
+  abilities: DeviceAbilities | undefined;
+  names: {
+    /** Carries the addresses, before and after. */
+    interface: string;
+    /** The direct device. */
+    direct: string;
+    /** The bond, while the interface still has its name or has it again. */
+    temporary: string;
+  };
+}
+
+const setLink = (stage: Stage, dev: string, ...words: string[]): Draft =>
+  draft(stage, 'ip', ['link', 'set', 'dev', dev, ...words]);
+
+/**
+ * Options of the bond that we make. Link state is polled every 20 ms (a poll of a pointer costs nothing that can be
+ * measured). `all_slaves_active` accepts frames still on their way to the port that was just left.
+ * `fail_over_mac none`, possible when all MACs are equal, keeps the neighbour table over a change of ports; the
+ * kernel empties it otherwise. Three announcements, 100 ms apart, in case a switch misses one.
+ */
+export function bondOptions(macsEqual: boolean): [string, string][] {
+  return [
+    ['mode', 'active-backup'],
+    ['miimon', '20'],
+    ['fail_over_mac', macsEqual ? 'none' : 'active'],
+    ['all_slaves_active', '1'],
+    ['num_grat_arp', '3'],
+    ['peer_notify_delay', '100'],
+    ['primary_reselect', 'always'],
+  ];
+}
+
+/** A bare interface becomes a shadow interface; the gap is what lies between `down` and the last route. */
+export function adoptSet(context: PlanContext, found: Findings): Draft[] {
+  if (!context.adopting) return [];
+  const { shadow, standby, names } = context;
+  const { link } = shadow;
+  const { temporary } = names;
+  const macsEqual = standby === undefined || standby.mac === link.mac;
+  const options = bondOptions(macsEqual);
+  const prepare: Draft[] = [
+    draft(
+      'prepare',
+      'ip',
+      // one call, so that the options are checked together and the bond never exists without them
+      [
+        ...['link', 'add', 'name', temporary, 'address', link.mac, 'mtu', String(link.mtu)],
+        ...['type', 'bond', ...options.flat()],
+      ],
+      [linkKey('mac'), linkKey('mtu'), ...options.map(([name]) => bondKey(name))],
+    ),
+    ...linkDrafts(link, temporary, { stage: 'prepare' }),
+    ...ipv6LinkDrafts(shadow, temporary).filter((d) => d.stage === 'prepare'),
+    ...(standby === undefined
+      ? []
+      : [setLink('prepare', standby.name, 'down'), setLink('prepare', standby.name, 'master', temporary)]),
+    // by name, before the device has it: whenever it comes back with a link, traffic moves to it
+    write('prepare', `/sys/class/net/${temporary}/bonding/primary`, names.direct, [bondKey('primary')]),
+    ...sysctlDrafts(shadow, temporary),
+  ];
+  const swap = [
+    setLink('raise', names.interface, 'down'),
+    setLink('raise', names.interface, 'name', names.direct),
+    setLink('raise', temporary, 'name', names.interface),
+    ...(link.master === undefined ? [] : [setLink('raise', names.direct, 'nomaster')]),
+    ...(link.up ? [setLink('raise', names.interface, 'up')] : []),
+  ];
+  // Addresses leave the old interface after the new one has them: the kernel would drop routes that name them.
+  const flush = (stage: Stage) => draft(stage, 'ip', ['address', 'flush', 'dev', names.direct]);
+  const back = context.enslaveNow
+    ? [flush('traffic'), setLink('traffic', names.direct, 'master', names.interface)]
+    : [];
+  return [
+    ...prepare,
+    ...swap,
+    ...addressDrafts(shadow, found),
+    ...back,
+    ...onwardDrafts(shadow),
+    ...(context.enslaveNow ? [] : [flush('rest')]),
+    ...altnameDrafts(shadow, names.direct),
+    ...queueDrafts(shadow),
+    ...ipv6LinkDrafts(shadow, temporary).filter((d) => d.stage === 'rest'),
+  ];
+}
+
+/** Traffic leaves the direct device, which may then be unplugged. Part of `adopt` where that is used. */
+export function leaveSet(context: PlanContext): Draft[] {
+  const { shadow, standIn, standby, names } = context;
+  if (standIn === 'none' || context.adopting || shadow.hardware === undefined) return [];
+  if (standIn === 'failover') return [setLink('raise', names.direct, 'down')];
+  const bonding = `/sys/class/net/${names.interface}/bonding`;
+  const members = shadow.standIn.kind === 'bond' ? shadow.standIn.members : [];
+  const drafts: Draft[] = [];
+  if (standby !== undefined) {
+    if (!members.includes(standby.name)) {
+      drafts.push(
+        setLink('prepare', standby.name, 'down'),
+        setLink('prepare', standby.name, 'master', names.interface),
+      );
+    }
+    // first the traffic, then the port: frames that still arrive on the old port are taken
+    drafts.push(write('raise', `${bonding}/active_slave`, standby.name));
+  }
+  drafts.push(write('raise', `${bonding}/slaves`, `-${names.direct}`));
+  return drafts;
+}
+
+/** Settings of the device itself when it lies below a shadow interface. */
+function lowerDrafts(context: PlanContext): Draft[] {
+  const { shadow, names } = context;
+  if (shadow.lower === undefined) return [];
+  return linkDrafts(shadow.lower, names.direct, { stage: 'prepare', key: lowerKey });
+}
+
+/**
+ * A new device arrives, with its final name, down. All that costs a process of its own comes first and what `ip`
+ * does last, so that it is one process from here to the last route.
+ */
+export function attachSet(context: PlanContext, found: Findings): Draft[] {
+  const { shadow, standIn, names, abilities } = context;
+  const { link } = shadow;
+  const driver =
+    shadow.driver === undefined ? [] : driverDrafts(shadow.driver, names.direct, abilities, found);
+  const mtu = fittingMtu(link.mtu, linkKey('mtu'), abilities, found);
+  if (standIn === 'none') {
+    const ownMac = shadow.hardware === undefined || shadow.hardware.mac === link.mac ? {} : { mac: link.mac };
+    return [
+      ...sysctlDrafts(shadow, names.interface),
+      ...driver,
+      ...ipv6LinkDrafts(shadow, names.interface),
+      ...linkDrafts(link, names.interface, { stage: 'prepare', mtu, ...ownMac }),
+      ...(link.up ? [setLink('raise', names.interface, 'up')] : []),
+      ...addressDrafts(shadow, found),
+      ...onwardDrafts(shadow),
+      ...altnameDrafts(shadow),
+      ...queueDrafts(shadow),
+    ];
+  }
+  // the bond hands its MTU down when it takes a member, and takes none that cannot have it
+  const lessMtu =
+    mtu === link.mtu
+      ? []
+      : [
+          draft(
+            'prepare',
+            'ip',
+            ['link', 'set', 'dev', names.interface, 'mtu', String(mtu)],
+            [linkKey('mtu')],
+          ),
+        ];
+  const join =
+    standIn === 'bond'
+      ? setLink('raise', names.direct, 'master', names.interface)
+      : setLink('raise', names.direct, 'up');
+  return [
+    ...driver,
+    ...lowerDrafts(context),
+    ...lessMtu,
+    join,
+    // with a standby the carrier was never lost, and with it nothing else
+    ...(context.standby === undefined ? carrierDrafts(shadow) : []),
+  ];
+}
+
+/** The shadow interface is dissolved: the direct device takes its name, and all that it carried. */
+export function givebackSet(context: PlanContext): Draft[] {
+  const { shadow, standIn, standby, names } = context;
+  if (standIn !== 'bond') return [];
+  const { link } = shadow;
+  const repeated: Findings = { losses: [], adaptations: [], warnings: [] }; // known from the other sets
+  const ownMac = shadow.hardware === undefined || shadow.hardware.mac === link.mac ? {} : { mac: link.mac };
+  return [
+    ...sysctlDrafts(shadow, names.direct),
+    ...ipv6LinkDrafts(shadow, names.direct),
+    setLink('raise', names.direct, 'nomaster'),
+    ...(standby === undefined
+      ? []
+      : [setLink('raise', standby.name, 'nomaster'), setLink('raise', standby.name, 'down')]),
+    setLink('raise', names.interface, 'down'),
+    setLink('raise', names.interface, 'name', names.temporary),
+    setLink('raise', names.direct, 'name', names.interface),
+    ...linkDrafts(link, names.interface, { stage: 'raise', mtu: link.mtu, ...ownMac }),
+    ...(link.up ? [setLink('raise', names.interface, 'up')] : []),
+    ...addressDrafts(shadow, repeated),
+    ...onwardDrafts(shadow),
+    draft('rest', 'ip', ['link', 'delete', 'dev', names.temporary]),
+    ...altnameDrafts(shadow),
+    ...queueDrafts(shadow),
+  ];
+}
