@@ -6,7 +6,8 @@ import { exitCodeOf, runSteps } from './steps.ts';
 process.chdir(dirname(import.meta.dirname));
 rmSync('dist', { recursive: true, force: true });
 const compiler = [process.execPath, 'node_modules/typescript/bin/tsc', '-p', 'scripts/tsconfig.build.json'];
-process.exitCode = exitCodeOf(await runSteps([{ name: 'compile', argv: compiler }]));
+const code = exitCodeOf(await runSteps([{ name: 'compile', argv: compiler }]));
+if (code !== 0) process.exit(code);
 
 // Scripts for the guest, the guest's files and the like are found beside the code that uses them.
 const assets = globSync('src/**/*', { withFileTypes: true })

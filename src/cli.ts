@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { pathWithSystemDirectories } from './base/find-program.ts';
+import { registerDemo } from './commands/demo.ts';
 import { registerDoctor } from './commands/doctor.ts';
 import { ShadowferryError, toShadowferryError } from './errors.ts';
 
@@ -34,6 +35,7 @@ async function main(args: readonly string[]): Promise<void> {
     .version(version())
     .exitOverride()
     .configureOutput({ outputError: () => {} }); // `report` says it
+  registerDemo(program);
   registerDoctor(program);
   try {
     await program.parseAsync(args, { from: 'user' });

@@ -75,6 +75,11 @@ export const CATALOGUE = {
   },
 
   // missing on this machine or in the guest
+  LAB_MISSING: {
+    kind: 'missing',
+    what: 'there is no lab in {directory}',
+    fix: 'Start one with "shadowferry lab up".',
+  },
   TOOL_MISSING: { kind: 'missing', what: '{tool} is missing on this machine', fix: '{install}' },
   RIGHTS_MISSING: {
     kind: 'missing',

@@ -41,23 +41,25 @@ export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals)
   }
 }
 
-/** Starts a program in a session of its own with its output in a log file; it survives our end. */
+/**
+ * Starts a program in a session of its own with its output in a log file; it survives our end. Until `release` this
+ * process waits for it; afterwards this process may end first.
+ */
 export function spawnDetached(
   argv: readonly [string, ...string[]],
   logFile: string,
-): { pid: number; exited: Promise<string> } {
+): { pid: number; exited: Promise<string>; release: () => void } {
   const [program, ...args] = argv;
   const log = openSync(logFile, 'a');
   try {
     const child = spawn(program, args, { detached: true, stdio: ['ignore', log, log] });
-    child.unref();
     const exited = new Promise<string>((resolve) => {
       child.once('error', (error) => resolve(error.message));
       child.once('exit', (code, signal) =>
         resolve(signal === null ? `exit code ${code}` : `signal ${signal}`),
       );
     });
-    return { pid: child.pid ?? -1, exited };
+    return { pid: child.pid ?? -1, exited, release: () => child.unref() };
   } finally {
     closeSync(log);
   }

@@ -33,7 +33,7 @@ export interface GuestSetup {
   mac: string;
   /** Only the address, for measurements where other state would say nothing. */
   plain?: boolean;
-  /** More lines of shell, run last; \`$dev\` is the interface. */
+  /** More lines of shell, run last; `$dev` is the interface. */
   extra?: string;
 }
 

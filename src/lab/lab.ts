@@ -3,13 +3,14 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, watch } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { deadline } from '../base/deadline.ts';
 import { ShadowferryError } from '../errors.ts';
 import type { Host, HostDevice } from '../host/host.ts';
 import type { NicSpec } from '../hypervisor/qemu/spec.ts';
 import { VmSpec, vmPaths } from '../hypervisor/qemu/spec.ts';
 import { Journal } from '../migration/journal.ts';
-import { bootVm, type RunningVm } from '../migration/vm.ts';
+import { bootVm, findVm, type RunningVm } from '../migration/vm.ts';
 import { SqliteOwnership } from '../ownership/sqlite.ts';
 import { AbilityStore } from '../shadow/net/abilities.ts';
 import { type GuestSetup, guestSetup } from './guest-setup.ts';
@@ -17,7 +18,14 @@ import { labHost } from './hosts.ts';
 import { ensureGuestImage, type GuestImage } from './image/image.ts';
 import { guestKernelArgs } from './image/kernel-args.ts';
 import { READY_LINE, SETUP_FW_CFG } from './image/services.ts';
-import { createLabNetwork, inNamespace, type LabNetwork, type LabNetworkOptions } from './network/network.ts';
+import { namespaceName, OUTSIDE } from './network/names.ts';
+import {
+  createLabNetwork,
+  inNamespace,
+  type LabNetwork,
+  type LabNetworkOptions,
+  removeLabNetwork,
+} from './network/network.ts';
 
 export const LAB_HOSTS = ['a', 'b'] as const;
 export const NETWORK = 'lan';
@@ -25,7 +33,7 @@ export const NETWORK = 'lan';
 export interface LabOptions {
   /** Where images and what was learned of devices are kept. */
   cacheDir: string;
-  /** Device of each host, by QEMU model, in order: \`nic0\`, \`nic1\`… */
+  /** Device of each host, by QEMU model, in order: `nic0`, `nic1`… */
   devices: Record<(typeof LAB_HOSTS)[number], readonly string[]>;
   links?: Pick<LabNetworkOptions, 'migrationLink' | 'uplink'>;
   log: (line: string) => void;
@@ -45,46 +53,77 @@ export interface BootOptions {
   machine?: string;
 }
 
-export class Lab {
+/** What a later process needs to find a lab again. */
+const LabRecord = z.object({
+  id: z.string(),
+  directory: z.string(),
+  devices: z.object({ a: z.array(z.string()), b: z.array(z.string()) }),
+  qemu: z.object({ binary: z.string(), accelerator: z.enum(['tcg', 'kvm']) }),
+  image: z.object({ id: z.string(), kernel: z.string(), initrd: z.string(), kernelVersion: z.string() }),
+  cacheDir: z.string(),
+});
+type LabRecord = z.infer<typeof LabRecord>;
+
+export class Lab implements AsyncDisposable {
   readonly id: string;
   readonly directory: string;
-  readonly network: LabNetwork;
+  /** The network with its means to shape and cut; absent in a process that only found the lab. */
+  readonly network: LabNetwork | undefined;
   readonly hosts: Record<(typeof LAB_HOSTS)[number], Host>;
   readonly journal: Journal;
   readonly ownership: SqliteOwnership;
   readonly abilities: AbilityStore;
   readonly image: GuestImage;
 
-  private constructor(parts: Pick<Lab, 'id' | 'directory' | 'network' | 'hosts' | 'image' | 'abilities'>) {
-    this.id = parts.id;
-    this.directory = parts.directory;
-    this.network = parts.network;
-    this.hosts = parts.hosts;
-    this.image = parts.image;
-    this.abilities = parts.abilities;
-    this.journal = new Journal(join(parts.directory, 'journal.db'));
-    this.ownership = new SqliteOwnership(join(parts.directory, 'ownership.db'));
+  private constructor(record: LabRecord, network: LabNetwork | undefined) {
+    this.id = record.id;
+    this.directory = record.directory;
+    this.network = network;
+    this.image = record.image;
+    const host = (name: (typeof LAB_HOSTS)[number], index: number): Host => {
+      const devices = record.devices[name].map(
+        (model, n): HostDevice => ({ id: `nic${n}`, kind: 'emulated-nic', model, network: NETWORK }),
+      );
+      const { id: lab, directory, qemu } = record;
+      return labHost({ lab, name, index, directory, qemu, devices });
+    };
+    this.hosts = { a: host('a', 0), b: host('b', 1) };
+    this.abilities = new AbilityStore(join(record.cacheDir, 'abilities.json'));
+    this.journal = new Journal(join(record.directory, 'journal.db'));
+    this.ownership = new SqliteOwnership(join(record.directory, 'ownership.db'));
   }
 
   static async create(options: LabOptions): Promise<Lab> {
     const { cacheDir, log } = options;
     const image = await ensureGuestImage({ cacheDir, log });
     const directory = await mkdtemp(join(tmpdir(), 'sf-'));
-    const id = directory
-      .slice(-6)
-      .toLowerCase()
-      .replaceAll(/[^a-z0-9]/g, '0');
-    const qemu = options.qemu ?? { binary: 'qemu-system-x86_64', accelerator: 'tcg' };
-    const network = await createLabNetwork({ id, hosts: [...LAB_HOSTS], ...options.links });
-    const host = (name: (typeof LAB_HOSTS)[number], index: number): Host => {
-      const devices = options.devices[name].map(
-        (model, n): HostDevice => ({ id: `nic${n}`, kind: 'emulated-nic', model, network: NETWORK }),
+    try {
+      const id = directory
+        .slice(-6)
+        .toLowerCase()
+        .replaceAll(/[^a-z0-9]/g, '0');
+      const network = await createLabNetwork({ id, hosts: [...LAB_HOSTS], ...options.links });
+      const qemu = options.qemu ?? { binary: 'qemu-system-x86_64', accelerator: 'tcg' };
+      const devices = { a: [...options.devices.a], b: [...options.devices.b] };
+      const record: LabRecord = { id, directory, devices, qemu, image, cacheDir };
+      writeFileSync(join(directory, 'lab.json'), JSON.stringify(record), { mode: 0o600 });
+      return new Lab(record, network);
+    } catch (error) {
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** Finds a lab that another process made. @throws LAB_MISSING when there is none in `directory`. */
+  static open(directory: string): Lab {
+    try {
+      return new Lab(
+        LabRecord.parse(JSON.parse(readFileSync(join(directory, 'lab.json'), 'utf8'))),
+        undefined,
       );
-      return labHost({ lab: id, name, index, directory, qemu, devices });
-    };
-    const hosts = { a: host('a', 0), b: host('b', 1) };
-    const abilities = new AbilityStore(join(cacheDir, 'abilities.json'));
-    return new Lab({ id, directory, network, hosts, image, abilities });
+    } catch (error) {
+      throw new ShadowferryError('LAB_MISSING', { directory }, { cause: error });
+    }
   }
 
   /** The spec of a VM of the lab's own guest. */
@@ -129,15 +168,34 @@ export class Lab {
 
   /** Words that run a program outside, where the VMs' peers are. */
   outside(argv: readonly string[]): [string, ...string[]] {
-    return inNamespace(this.network.outside.netns, argv);
+    return inNamespace(namespaceName(this.id, OUTSIDE), argv);
+  }
+
+  /** Finds a VM of this lab on the host that owns it. @throws UNKNOWN_VM naming the VMs that there are. */
+  async find(name: string, signal: AbortSignal): Promise<RunningVm> {
+    const owned = await this.ownership.read(name);
+    const host = LAB_HOSTS.find((known) => known === owned?.owner);
+    if (host === undefined) {
+      const names = (await this.ownership.list()).map(({ vm }) => vm);
+      throw new ShadowferryError('UNKNOWN_VM', {
+        field: 'vm',
+        value: name,
+        allowed: names.join(', ') || '(there is none)',
+      });
+    }
+    return findVm(this.hosts[host], name, signal);
   }
 
   /** Ends everything that still runs in the lab and removes it. */
   async dispose(): Promise<void> {
-    await this.network.dispose();
+    await (this.network?.dispose() ?? removeLabNetwork(this.id));
     this.journal.dispose();
     this.ownership.close();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 }
 

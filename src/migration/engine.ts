@@ -4,6 +4,9 @@ import { ShadowferryError, toShadowferryError } from '../errors.ts';
 import { modelIdentity } from '../hypervisor/qemu/pci.ts';
 import { attributesOf } from '../shadow/net/attributes.ts';
 import type { Outcome } from '../shadow/net/model.ts';
+import type { MigrationEvent, ProgressEvent } from './events.ts';
+import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
+import { resolveTarget } from './match.ts';
 import { attachWithRetries, type Replayed } from './phases/attach.ts';
 import { copy } from './phases/copy.ts';
 import { detach } from './phases/detach.ts';
@@ -12,9 +15,6 @@ import { type Reserved, reserve } from './phases/reserve.ts';
 import { type Settled, settle } from './phases/settle.ts';
 import { type Staged, stage } from './phases/stage.ts';
 import { switchover } from './phases/switchover.ts';
-import type { MigrationEvent, ProgressEvent } from './events.ts';
-import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
-import { resolveTarget } from './match.ts';
 import type { MigrationRequest } from './request.ts';
 import type { MigrationResult } from './result.ts';
 import { rollBack } from './rollback.ts';
@@ -77,7 +77,8 @@ class Migration {
   /** The compare-and-swap of the owner: durable before anything is told to run. */
   async commit(): Promise<void> {
     const { run, facts } = this;
-    if (facts.preflight === undefined) throw new ShadowferryError('INTERNAL', { why: 'commit before preflight' });
+    if (facts.preflight === undefined)
+      throw new ShadowferryError('INTERNAL', { why: 'commit before preflight' });
     await run.ownership.handOver(facts.preflight.owned, run.destination.name);
     this.move('committed');
     run.timeline.mark('commit');
@@ -99,7 +100,9 @@ async function perform(m: Migration): Promise<void> {
   facts.reserved = await m.phase('reserve', () => reserve(run, checked));
   if (facts.reserved === undefined) return;
   const reserved = facts.reserved;
-  const stopListening = reserved.vm.qemu.monitor.on('RESUME', (event) => run.timeline.mark('vCPUs run', event.arrivedMs));
+  const stopListening = reserved.vm.qemu.monitor.on('RESUME', (event) =>
+    run.timeline.mark('vCPUs run', event.arrivedMs),
+  );
   try {
     facts.staged = await m.phase('stage', () => stage(run, checked));
     if (facts.staged === undefined) return;
@@ -121,7 +124,9 @@ async function perform(m: Migration): Promise<void> {
         }),
       ),
     );
-    facts.settled = await m.phase('settle', () => settle(run, { preflight: checked, reserved, staged, replayed: facts.replayed }));
+    facts.settled = await m.phase('settle', () =>
+      settle(run, { preflight: checked, reserved, staged, replayed: facts.replayed }),
+    );
   } finally {
     stopListening();
   }
@@ -133,17 +138,30 @@ function blackout(timeline: Timeline): number | null {
   return stopped === undefined || resumed === undefined ? null : resumed - stopped;
 }
 
-function withFate<F extends Outcome['fate']>(outcomes: readonly Outcome[], fate: F): Extract<Outcome, { fate: F }>[] {
+function withFate<F extends Outcome['fate']>(
+  outcomes: readonly Outcome[],
+  fate: F,
+): Extract<Outcome, { fate: F }>[] {
   return outcomes.filter((outcome): outcome is Extract<Outcome, { fate: F }> => outcome.fate === fate);
+}
+
+/** What a dry run can say of the attributes: what the plan foresees. */
+function plannedOutcomes({ plan, shadow }: Preflight): Outcome[] {
+  const foreseen = new Map<string, Outcome>([
+    ...plan.adaptations.map((each) => [each.key, { fate: 'adapted' as const, ...each }] as const),
+    ...plan.losses.map((each) => [each.key, { fate: 'lost' as const, ...each }] as const),
+  ]);
+  return attributesOf(shadow).map(({ key, value }) => foreseen.get(key) ?? { fate: 'restored', key, value });
 }
 
 function resultOf(m: Migration, ending: Ending): MigrationResult {
   const { run, facts, error } = m;
   const { preflight: checked, staged, settled } = facts;
   const shadow = staged?.shadow ?? checked?.shadow;
-  const outcomes = settled?.outcomes ?? [];
+  const outcomes = settled?.outcomes ?? (ending === 'planned' && checked ? plannedOutcomes(checked) : []);
   const after = settled?.after?.hardware;
-  const postcopy = checked?.strategy === 'postcopy' || run.decisions.some(({ action }) => action === 'postcopy');
+  const postcopy =
+    checked?.strategy === 'postcopy' || run.decisions.some(({ action }) => action === 'postcopy');
   return {
     id: run.id,
     vm: run.source.qemu.spec.name,
@@ -184,7 +202,8 @@ async function conclude(m: Migration): Promise<Ending> {
     m.left = await rollBack(run, m.facts.reserved?.vm);
     m.move(m.left.length === 0 ? 'undone' : 'undo-failed');
   }
-  if (m.state.kind !== 'ended') throw new ShadowferryError('INTERNAL', { why: `ended in state ${JSON.stringify(m.state)}` });
+  if (m.state.kind !== 'ended')
+    throw new ShadowferryError('INTERNAL', { why: `ended in state ${JSON.stringify(m.state)}` });
   return m.state.ending;
 }
 
@@ -209,11 +228,24 @@ export async function migrateVm(request: MigrationRequest, dependencies: Depende
     if (event.type === 'progress') progress.push(event);
     dependencies.emit(event);
   };
-  const run: Run = { ...dependencies, emit, id, request, timeline, nic, target, model, warnings: [], decisions: [] };
+  const run: Run = {
+    ...dependencies,
+    emit,
+    id,
+    request,
+    timeline,
+    nic,
+    target,
+    model,
+    warnings: [],
+    decisions: [],
+  };
   const m = new Migration(run);
   const vm = source.qemu.spec.name;
   journal.open({ id, vm, source: source.host.name, destination: destination.name, request, state: m.state });
-  const stopListening = source.qemu.monitor.on('STOP', (event) => timeline.mark('vCPUs stopped', event.arrivedMs));
+  const stopListening = source.qemu.monitor.on('STOP', (event) =>
+    timeline.mark('vCPUs stopped', event.arrivedMs),
+  );
   await perform(m);
   stopListening();
   const ending = await conclude(m);

@@ -15,10 +15,20 @@ function checkNames(request: MigrationRequest, vm: RunningVm, destination: Host)
   for (const [nic, device] of Object.entries(request.devices)) {
     const field = `devices.${nic}`;
     if (!direct.includes(nic)) {
-      throw new ShadowferryError('UNKNOWN_DEVICE', { field, value: nic, where: `VM "${vm.qemu.spec.name}"`, allowed: list(direct) });
+      throw new ShadowferryError('UNKNOWN_DEVICE', {
+        field,
+        value: nic,
+        where: `VM "${vm.qemu.spec.name}"`,
+        allowed: list(direct),
+      });
     }
     if (!available.includes(device)) {
-      throw new ShadowferryError('UNKNOWN_DEVICE', { field, value: device, where: `host "${destination.name}"`, allowed: list(available) });
+      throw new ShadowferryError('UNKNOWN_DEVICE', {
+        field,
+        value: device,
+        where: `host "${destination.name}"`,
+        allowed: list(available),
+      });
     }
     if (taken.has(device)) throw new ShadowferryError('DEVICE_CLAIMED_TWICE', { field, value: device });
     taken.add(device);
@@ -47,11 +57,14 @@ export async function resolveTarget(
     throw new ShadowferryError('INPUT_FIELD', { field: 'vm', problem });
   }
   const claims = await ownership.claims(destination.name);
-  const holder = (device: HostDevice) => claims.find((claim) => claim.device === device.id && claim.vm !== spec.name)?.vm;
+  const holder = (device: HostDevice) =>
+    claims.find((claim) => claim.device === device.id && claim.vm !== spec.name)?.vm;
   const wanted = request.devices[nic.id];
   const field = `devices.${nic.id}`;
   const candidates = destination.devices().filter((device) => wanted === undefined || device.id === wanted);
-  const fitting = candidates.filter((device) => device.network === nic.network && holder(device) === undefined);
+  const fitting = candidates.filter(
+    (device) => device.network === nic.network && holder(device) === undefined,
+  );
   const target = fitting[0];
   if (target === undefined) {
     const why = candidates.map((device) => {

@@ -1,7 +1,7 @@
 /** The finished result of a migration: another type than anything that is still running. */
 import type { ErrorCode } from '../errors.ts';
-import type { Continuity } from '../shadow/net/plan-model.ts';
 import type { Outcome } from '../shadow/net/model.ts';
+import type { Continuity } from '../shadow/net/plan-model.ts';
 import type { ProgressEvent } from './events.ts';
 import type { Ending } from './machine.ts';
 import type { Mark, PhaseTime, StepTime } from './timeline.ts';

@@ -2,12 +2,18 @@
 import { existsSync } from 'node:fs';
 import { nowMs } from '../base/clock.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
-import { findQemu } from '../hypervisor/qemu/process.ts';
-import { nicIds } from '../hypervisor/qemu/spec.ts';
-import { cont, migrateCancel, qomList, queryMigrate, queryStatus } from '../hypervisor/qmp/commands.ts';
-import { endQemu } from '../hypervisor/qemu/process.ts';
 import { directDeviceProps } from '../hypervisor/qemu/argv.ts';
-import { announceSelf, deviceAdd } from '../hypervisor/qmp/commands.ts';
+import { endQemu, findQemu } from '../hypervisor/qemu/process.ts';
+import { nicIds } from '../hypervisor/qemu/spec.ts';
+import {
+  announceSelf,
+  cont,
+  deviceAdd,
+  migrateCancel,
+  qomList,
+  queryMigrate,
+  queryStatus,
+} from '../hypervisor/qmp/commands.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
 import { programDirectory, type Run, waitAfter } from './run.ts';
 import type { Undo } from './undo.ts';
@@ -21,7 +27,9 @@ async function cancelCopy(run: Run): Promise<void> {
   const { monitor, spec } = run.source.qemu;
   const signal = waitAfter('the end of the cancelled copy', CANCEL_MS);
   const over = (status: string) => ['cancelled', 'failed', 'completed', 'none'].includes(status);
-  const ended = monitor.waitFor((event) => event.name === 'MIGRATION' && over(String(event.data.status)), { signal });
+  const ended = monitor.waitFor((event) => event.name === 'MIGRATION' && over(String(event.data.status)), {
+    signal,
+  });
   if (!over((await queryMigrate(monitor)).status)) {
     await migrateCancel(monitor);
     if (!over((await queryMigrate(monitor)).status)) await ended.promise;
@@ -50,13 +58,22 @@ async function reattach(run: Run): Promise<void> {
   const ids = nicIds(nic);
   const { monitor } = source.qemu;
   const signal = waitAfter('the device on the source', run.request.limits.attachMs);
-  const late = monitor.waitFor((event) => event.name === 'DEVICE_DELETED' && event.data.device === ids.directDevice, {
-    signal: waitAfter('a late unplug', LATE_UNPLUG_MS),
-  });
+  const late = monitor.waitFor(
+    (event) => event.name === 'DEVICE_DELETED' && event.data.device === ids.directDevice,
+    {
+      signal: waitAfter('a late unplug', LATE_UNPLUG_MS),
+    },
+  );
   const plugged = await isPlugged(source, ids.directDevice);
   const unplugAsked = run.timeline.at('traffic left the device') !== undefined;
   // an unplug that was asked for and not answered may still come: plugging before it would lose the new device
-  const gone = !plugged || (unplugAsked && (await late.promise.then(() => true, () => false)));
+  const gone =
+    !plugged ||
+    (unplugAsked &&
+      (await late.promise.then(
+        () => true,
+        () => false,
+      )));
   late.dispose();
   const done = source.channel.waitFor((event) => event.e === 'done', signal);
   source.channel.send('rollback');

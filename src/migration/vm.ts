@@ -22,7 +22,9 @@ export function tapsOf(spec: VmSpec, direct: 'plugged' | 'none'): Placement['tap
     spec.nics.map((nic) => [
       nic.id,
       {
-        ...(nic.direct !== undefined && direct === 'plugged' ? { direct: tapName(spec.name, nic.id, 'direct') } : {}),
+        ...(nic.direct !== undefined && direct === 'plugged'
+          ? { direct: tapName(spec.name, nic.id, 'direct') }
+          : {}),
         ...(nic.standby !== 'none' ? { standby: tapName(spec.name, nic.id, 'standby') } : {}),
       },
     ]),
@@ -32,7 +34,9 @@ export function tapsOf(spec: VmSpec, direct: 'plugged' | 'none'): Placement['tap
 /** Every tap that a VM may have on a host. */
 export function allTaps(spec: VmSpec): { tap: string; network: string }[] {
   return spec.nics.flatMap((nic) => [
-    ...(nic.direct === undefined ? [] : [{ tap: tapName(spec.name, nic.id, 'direct'), network: nic.network }]),
+    ...(nic.direct === undefined
+      ? []
+      : [{ tap: tapName(spec.name, nic.id, 'direct'), network: nic.network }]),
     ...(nic.standby === 'none' ? [] : [{ tap: tapName(spec.name, nic.id, 'standby'), network: nic.network }]),
   ]);
 }
@@ -40,7 +44,11 @@ export function allTaps(spec: VmSpec): { tap: string; network: string }[] {
 async function connectVm(host: Host, qemu: QemuProcess, signal: AbortSignal): Promise<RunningVm> {
   const paths = vmPaths(qemu.directory);
   const channel = await GuestChannel.connect(paths.channel, signal);
-  const agent = await AgentClient.connect({ path: paths.agent, name: `${qemu.spec.name}@${host.name}`, signal });
+  const agent = await AgentClient.connect({
+    path: paths.agent,
+    name: `${qemu.spec.name}@${host.name}`,
+    signal,
+  });
   return { host, qemu, agent, channel };
 }
 
@@ -76,7 +84,8 @@ export async function bootVm(
 ): Promise<RunningVm> {
   await ownership.register(spec.name, host.name);
   for (const nic of spec.nics) {
-    if (nic.direct) await ownership.claimDevice({ host: host.name, device: nic.direct.device, vm: spec.name });
+    if (nic.direct)
+      await ownership.claimDevice({ host: host.name, device: nic.direct.device, vm: spec.name });
   }
   for (const { tap, network } of allTaps(spec)) await host.createTap(tap, network);
   const vm = await launchVm(host, spec, { incoming: false, direct: 'plugged', signal });
@@ -95,7 +104,8 @@ export async function setStandbyLink(vm: RunningVm, nic: string, up: boolean): P
 /** Connects to a VM that an earlier process started. @throws UNKNOWN_VM when it does not run on this host. */
 export async function findVm(host: Host, name: string, signal: AbortSignal): Promise<RunningVm> {
   const qemu = await findQemu(host.vmDirectory(name), signal);
-  if (qemu === undefined) throw new ShadowferryError('UNKNOWN_VM', { field: 'vm', value: name, allowed: `VMs on ${host.name}` });
+  if (qemu === undefined)
+    throw new ShadowferryError('UNKNOWN_VM', { field: 'vm', value: name, allowed: `VMs on ${host.name}` });
   return connectVm(host, qemu, signal);
 }
 

@@ -26,6 +26,11 @@ export class SqliteOwnership implements OwnershipStore {
     return row === undefined ? undefined : OwnershipRow.parse(row);
   }
 
+  async list(): Promise<Ownership[]> {
+    const rows = this.#db.prepare('SELECT vm, owner, epoch FROM ownership ORDER BY vm').all();
+    return rows.map((row) => OwnershipRow.parse(row));
+  }
+
   async register(vm: string, owner: string): Promise<Ownership> {
     this.#db.prepare('INSERT INTO ownership VALUES (?, ?, 1) ON CONFLICT (vm) DO NOTHING').run(vm, owner);
     const now = await this.read(vm);

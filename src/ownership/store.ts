@@ -13,6 +13,7 @@ export interface Ownership {
 
 export interface OwnershipStore {
   read(vm: string): Promise<Ownership | undefined>;
+  list(): Promise<Ownership[]>;
   /** Registers a VM that nobody owns. @throws NOT_OWNER when another host owns it. */
   register(vm: string, owner: string): Promise<Ownership>;
   /**

@@ -131,6 +131,8 @@ test('no loss is said in words, and attributes without an outcome are', () => {
     renderReport({ ...none, shadow: { ...none.shadow, captured: 30 } }),
     'What became of the shadow',
   );
+  const page = parse(renderReport({ ...none, shadow: { ...none.shadow, captured: 30 } }));
+  assert.ok(withClass(page, 'tile').some((tile) => tile.text === 'Lost0 4 without an outcome'));
   assert.match(silent, /4 captured attributes have no outcome/);
   assert.doesNotMatch(silent, /Nothing lost/);
 });

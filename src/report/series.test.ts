@@ -110,6 +110,7 @@ test('the critical part gets a picture of its own only when it would be too smal
 test('overlapping steps are not counted twice, holes and what lies outside not at all', () => {
   const window = { startMs: 100, endMs: 200 };
   assert.equal(covered([], window), 0);
+  assert.equal(covered([step(100, 50), step(110, 10), step(120, 40)], window), 60);
   assert.equal(covered([step(0, 110), step(105, 10), step(150, 500), step(500, 10)], window), 65);
 });
 

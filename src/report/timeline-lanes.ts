@@ -7,6 +7,8 @@ import { BOLD, textWidth } from './text.ts';
 import { FONT_SIZE, type Layout } from './timeline-layout.ts';
 
 const HEIGHT = 14;
+/** Pixels; a shorter span is widened so that it can be seen. */
+const THINNEST = 1.5;
 /** Longest series that is drawn one by one; more would be one smear. */
 const MOST_SPANS = 500;
 
@@ -21,12 +23,13 @@ interface Lane {
   colour: 'outage' | 'blackout';
 }
 
-/** Left and right edge of a span inside the plot, at least 1.5 pixels apart; undefined outside of the window. */
+/** Left and right edge of a span inside the plot, wide enough to be seen; undefined outside of the window. */
 export function spanX(layout: Layout, span: Window): { from: number; to: number } | undefined {
-  const from = Math.max(layout.left, layout.x(span.startMs));
-  const to = Math.min(layout.right, layout.x(span.endMs));
-  if (to < layout.left || from > layout.right) return undefined;
-  return { from: Math.min(from, layout.right - 1.5), to: Math.max(to, from + 1.5) };
+  const start = Math.max(layout.left, layout.x(span.startMs));
+  const end = Math.min(layout.right, layout.x(span.endMs));
+  if (end < layout.left || start > layout.right) return undefined;
+  const from = Math.min(start, layout.right - THINNEST);
+  return { from, to: Math.max(end, from + THINNEST) };
 }
 
 interface Label {

@@ -6,6 +6,8 @@ import type { MigrationReport } from './model.ts';
 import { DARK, LIGHT, type Palette } from './palette.ts';
 import { type Element, parse } from './parse.test-data.ts';
 import { fitText, textWidth, wrapText } from './text.ts';
+import { spanX } from './timeline-lanes.ts';
+import { layoutTimeline } from './timeline-layout.ts';
 import { renderTimelineSvg } from './timeline-svg.ts';
 
 const size = { width: 900, height: 420, theme: 'light' } as const;
@@ -59,6 +61,23 @@ test('a narrow picture numbers its marks and names them below', () => {
   const shown = texts(parse(renderTimelineSvg(FIXTURE, { ...size, width: 360 })));
   assert.ok(shown.includes('1') && shown.includes('10'));
   assert.ok(shown.includes('2 DEVICE_DELETED 902 ms'));
+});
+
+test('phases lose their durations before their names, and a key names what has no label', () => {
+  const roomy = texts(parse(renderTimelineSvg(FIXTURE, size)));
+  assert.ok(roomy.includes('switchover 52 ms'));
+  const tighter = texts(parse(renderTimelineSvg(FIXTURE, { ...size, width: 600 })));
+  for (const { name } of FIXTURE.phases) assert.ok(tighter.includes(name), name);
+  const narrow = texts(parse(renderTimelineSvg(FIXTURE, { ...size, width: 340 })));
+  assert.ok(!narrow.includes('switchover') && narrow.includes('switchover 52 ms'));
+});
+
+test('a span at the edge of the plot stays inside it, one outside of it is not drawn', () => {
+  const layout = layoutTimeline(FIXTURE, 900, { startMs: 0, endMs: 1000 });
+  const at = spanX(layout, { startMs: 1000, endMs: 1200 });
+  assert.deepEqual(at, { from: layout.right - 1.5, to: layout.right });
+  assert.equal(spanX(layout, { startMs: 1001, endMs: 1200 }), undefined);
+  assert.equal(spanX(layout, { startMs: -50, endMs: -1 }), undefined);
 });
 
 test('a long migration is shown around its detach, unless a window is asked for', () => {

@@ -154,7 +154,9 @@ interface Edges {
 
 function edges(layout: Layout, title: string, options: DrawOptions): Edges {
   const room = options.width - 2 * margin(layout);
-  const titleLines = options.alone ? wrapText(visible(title), TITLE_SIZE * BOLD, room, 4) : [];
+  // A number stays with its unit.
+  const bound = visible(title).replace(/(\d) (?=(?:ms|s|min|h)\b)/g, '$1\u00a0');
+  const titleLines = options.alone ? wrapText(bound, TITLE_SIZE * BOLD, room, 4) : [];
   const phases = titleLines.length * 18 + (options.alone ? 14 : 4);
   const strip = phases + ROW + 13;
   const plotTop = strip + 6 + layout.markRows * ROW;

@@ -7,7 +7,7 @@ import { createConnection, type Socket } from 'node:net';
 import { nowMs } from '../base/clock.ts';
 import { raceSignal } from '../base/deadline.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
-import { MAX_EVENT_LINE, parseProgramEvent, type ProgramEvent } from './net/program.ts';
+import { MAX_EVENT_LINE, type ProgramEvent, parseProgramEvent } from './net/program.ts';
 
 /** What a host may tell the program. */
 export type ProgramCommand = 'leave' | 'adopt' | 'rollback' | 'giveback' | 'rescan' | 'stop';

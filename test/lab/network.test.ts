@@ -137,6 +137,11 @@ test('a tap is a port of its host’s bridge until it is removed', options, asyn
   await lab.removeTap('b', 'tap-vm1');
   const after = await exec(['ip', '-n', netns, '-o', 'link', 'show', 'type', 'tun']);
   assert.equal(after.stdout, '');
+  await lab.addTap('b', 'carrier'); // a word of iproute2's own
+  await lab.removeTap('b', 'carrier');
+  await assert.rejects(lab.addTap('b', 'tap0', { mtu: 1 }), { code: 'COMMAND_FAILED' });
+  const none = await exec(['ip', '-n', netns, '-o', 'link', 'show', 'type', 'tun']);
+  assert.equal(none.stdout, '', 'a tap that cannot be made whole is not left');
   await assert.rejects(lab.addTap('c', 'tap0'), { code: 'UNKNOWN_HOST' });
   await assert.rejects(lab.addTap('b', 'tap0\nlink del br0'), { code: 'INPUT_FIELD' });
 });
@@ -177,6 +182,11 @@ test(
         `const s = net.connect(5000, '${b.migrationAddress}'); process.stdin.pipe(s).pipe(process.stdout)`,
       ),
     );
+    const echoed = async (text: string) => {
+      client.stdin.write(text);
+      assert.equal(String((await once(client.stdout, 'data'))[0]), text);
+    };
+    await echoed('start\n'); // also: the neighbours are known, or a lost question for them would cost a second
     for (const delayMs of [5, 20, 2]) {
       await lab.setLink('migration', { delayMs });
       const times = (await roundTrips(a.netns, b.migrationAddress, 21)).sort((x, y) => x - y);

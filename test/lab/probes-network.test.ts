@@ -23,20 +23,18 @@ interface Bench extends AsyncDisposable {
 
 /** A lab whose host a has the guest's addresses and services itself. */
 async function bench(name: string): Promise<Bench> {
-  const lab = await createLabNetwork({ id: `p${process.pid}-${name}`, hosts: ['a', 'b'] });
+  await using undo = new AsyncDisposableStack();
+  const lab = undo.use(await createLabNetwork({ id: `p${process.pid}-${name}`, hosts: ['a', 'b'] }));
   const { netns, bridge } = lab.host('a');
-  await lab.addTap('a', 'carrier'); // so that the bridge has what a running VM gives it
+  // A port that keeps the bridge's carrier when the uplink has none, as a running VM's tap does.
+  await exec(['ip', '-n', netns, 'link', 'add', 'vm', 'type', 'veth', 'peer', 'name', 'vm-peer']);
+  await exec(['ip', '-n', netns, 'link', 'set', 'dev', 'vm-peer', 'up']);
+  await exec(['ip', '-n', netns, 'link', 'set', 'dev', 'vm', 'master', bridge, 'up']);
   await exec(['ip', '-n', netns, 'addr', 'add', `${GUEST}/24`, 'dev', bridge]);
   await exec(['ip', '-n', netns, 'addr', 'add', `${GUEST6}/64`, 'dev', bridge, 'nodad']);
-  const services = await GuestServices.start(inNamespace(netns, []));
-  return {
-    lab,
-    services,
-    async [Symbol.asyncDispose]() {
-      await services[Symbol.asyncDispose]();
-      await lab.dispose();
-    },
-  };
+  const services = undo.use(await GuestServices.start(inNamespace(netns, [])));
+  const owned = undo.move();
+  return { lab, services, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 function probesIn(lab: LabNetwork, target: string): Probes {

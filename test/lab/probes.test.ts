@@ -2,13 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionKind } from '../../src/lab/probe/messages.ts';
-import { type ProbeResult, startProbes } from '../../src/lab/probe/probes.ts';
+import { type ProbeOptions, type ProbeResult, startProbes } from '../../src/lab/probe/probes.ts';
 import { GuestServices } from './guest-services.ts';
 
 const QUIET_MS = 300;
 
 /** Runs the probes against the stand-in while `during` happens, with some quiet time before and after. */
-async function probed(during: (services: GuestServices) => Promise<void> | void): Promise<ProbeResult> {
+async function probed(
+  during: (services: GuestServices) => Promise<void> | void,
+  more: Partial<ProbeOptions> = {},
+): Promise<ProbeResult> {
   await using services = await GuestServices.start();
   const probes = startProbes({
     enter: [],
@@ -16,6 +19,7 @@ async function probed(during: (services: GuestServices) => Promise<void> | void)
     icmp: false,
     ports: services.ports,
     finishMs: 2000,
+    ...more,
   });
   try {
     await probes.ready;
@@ -85,10 +89,14 @@ test('a guest that stalls for 150 ms is reported to have stalled for 150 ms, at 
 });
 
 test('a guest that changes bytes is reported, by connection', async () => {
-  const result = await probed(async (services) => {
-    services.tell('corrupt');
-    await delay(300);
-  });
+  // Fast, so that what the kernel had buffered before is soon read.
+  const result = await probed(
+    async (services) => {
+      services.tell('corrupt');
+      await delay(500);
+    },
+    { bulkRate: 40_000_000 },
+  );
   assert.equal(connection(result, 'echo').corrupt, 1);
   assert.equal(connection(result, 'bulk-in').corrupt, 1);
   assert.equal(connection(result, 'bulk-out').corrupt, 1);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -20,14 +21,17 @@ async function setUp(t: TestContext) {
   const directory = await mkdtemp(join(tmpdir(), 'agent-real-'));
   const path = join(directory, 'agent');
   const child = spawn(AGENT, ['-m', 'unix-listen', '-p', path, '-t', directory], { stdio: 'ignore' });
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  const died = exited.then((code) => Promise.reject(new Error(`${AGENT} ended with ${code}`)));
+  died.catch(() => {});
   t.after(async () => {
     child.kill('SIGKILL');
     await exited;
     await rm(directory, { recursive: true });
   });
   const open = async () => {
-    const agent = await AgentClient.connect({ path, name: 'real agent', signal: soon() });
+    const connecting = AgentClient.connect({ path, name: 'real agent', signal: soon() });
+    const agent = await Promise.race([connecting, died]);
     t.after(() => agent.close());
     return agent;
   };
@@ -68,7 +72,8 @@ describe('a real guest agent', { skip }, () => {
     const { open, path } = await setUp(t);
     await (await open()).close();
     const rude = connect(path);
-    await new Promise<void>((resolve) => rude.end('{"execute": "guest-', () => resolve()));
+    rude.end('{"execute": "guest-');
+    await once(rude, 'close');
     const agent = await open();
     await agent.ping();
   });

@@ -59,6 +59,7 @@ export async function startQemu(options: StartOptions): Promise<QemuProcess> {
     const record: z.infer<typeof Record_> = { spec, host, ...identity };
     writeFileSync(`${paths.record}.new`, JSON.stringify(record), { mode: 0o600 });
     renameSync(`${paths.record}.new`, paths.record);
+    child.release();
     return { spec, host, directory, identity, monitor };
   } catch (error) {
     signalProcess(identity, 'SIGKILL');

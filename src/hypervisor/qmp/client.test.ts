@@ -9,7 +9,7 @@ import { deadline } from '../../base/deadline.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { QmpClient } from './client.ts';
 import type { FakeIo } from './fake-peer.ts';
-import { type FakePeerOptions, FakeQmpPeer } from './fake-peer.ts';
+import { type FakePeerOptions, FakeQmpPeer, GREETING } from './fake-peer.ts';
 import { cut } from './fake-socket.ts';
 
 const soon = (ms = 5000) => deadline('a test', ms);
@@ -251,6 +251,7 @@ describe('losing the connection', () => {
     await assert.rejects(client.execute('a'), hasCode('QMP_CLOSED', /closed by this side/));
     await assert.rejects(client.waitFor('X', { onDisconnect: 'keep' }).promise, hasCode('QMP_CLOSED'));
     await assert.rejects(client.reconnect({ signal: soon() }), hasCode('QMP_CLOSED'));
+    assert.equal(peer.clients, 1);
     await client.close();
   });
 });
@@ -317,6 +318,15 @@ describe('reconnect', () => {
       io.reply('fresh');
     });
     assert.equal(await client.execute('a'), 'fresh');
+  });
+
+  it('does not take an event that was sent before the greeting', async (t) => {
+    const { client } = await setUp(t, { greeting: `{"event":"STALE"}\r\n${GREETING}` });
+    const seen: string[] = [];
+    client.on('*', ({ name }) => seen.push(name));
+    await client.reconnect({ signal: soon() });
+    await settle(client);
+    assert.deepEqual(seen, []);
   });
 
   it('tells `closed` when dialling again fails', async (t) => {
@@ -445,11 +455,14 @@ describe('events', () => {
 
   it('lets a listener close the client', async (t) => {
     const { peer, client } = await setUp(t);
+    const seen: string[] = [];
+    client.on('*', ({ name }) => seen.push(name));
     const closing = new Promise<void>((resolve) => {
       client.on('A', () => resolve(client.close()));
     });
     peer.raw('{"event":"A"}\r\n{"event":"B"}\r\n');
     await closing;
+    assert.deepEqual(seen, ['A']);
     assert.equal(await client.closed, undefined);
   });
 });

@@ -37,7 +37,8 @@ export interface FakePeerOptions {
   greeting?: string;
 }
 
-const GREETING = line({
+/** What is sent to each client first. */
+export const GREETING = line({
   QMP: { version: { qemu: { major: 7, minor: 2, micro: 22 }, package: 'fake' }, capabilities: ['oob'] },
 });
 

@@ -135,7 +135,7 @@ describe('QmpProxy', () => {
     const { peer, client } = await setUp(t);
     peer.handle('quit', (_, io) => {
       io.reply();
-      io.event('SHUTDOWN');
+      io.event('SHUTDOWN', { words: 'x'.repeat(2_000_000) }); // more than a socket buffer holds
       io.hangUp();
     });
     const shutdown = client.waitFor('SHUTDOWN', { signal: soon() });

@@ -106,11 +106,12 @@ describe('unplugDevice', () => {
 
   it('waits on when an earlier request is still under way', async (t) => {
     const { peer, client } = await setUp(t);
-    peer.handle('device_del', (_, io) => {
-      io.refuse('Device net0 is already in the process of unplug');
-      io.event(DELETED, { device: 'net0', path: '/machine/peripheral/net0' });
-    });
-    assert.equal((await unplugDevice(client, { id: 'net0', signal: soon() })).alreadyGone, false);
+    peer.handle('device_del', (_, io) => io.refuse('Device net0 is already in the process of unplug'));
+    const unplugging = unplugDevice(client, { id: 'net0', signal: soon() });
+    await assert.rejects(client.execute('sync'), hasCode('QMP_REFUSED'));
+    peer.event(DELETED, { device: 'net0', path: '/machine/peripheral/net0' });
+    assert.equal((await unplugging).alreadyGone, false);
+    assert.equal(peer.received.filter(({ execute }) => execute === 'device_del').length, 1);
   });
 
   it('asks a busy guest again', async (t) => {

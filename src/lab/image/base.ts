@@ -12,7 +12,6 @@ import { downloadPackages } from './apt.ts';
 import { buildDirectory, makeDirectory, publish, removeOlder } from './cache.ts';
 import { plainKernel } from './kernel.ts';
 import {
-  APPLETS_LEFT_OUT,
   BUILD_PACKAGES,
   BUILDER_VERSION,
   DATA_DIRECTORIES,
@@ -60,7 +59,6 @@ function recipeId(): string {
     PROGRAMS,
     DATA_DIRECTORIES,
     MODULES,
-    [...APPLETS_LEFT_OUT],
     BUILD_PACKAGES,
   ];
   return createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16);
@@ -109,7 +107,7 @@ export async function ensureBase(options: BuildOptions): Promise<Base> {
   return built;
 }
 
-async function buildBase(work: string, { cacheDir, log, signal }: BuildOptions): Promise<void> {
+async function buildBase(work: string, { log, signal }: BuildOptions): Promise<void> {
   const packagesDir = join(work, 'packages');
   const result = join(work, 'result');
   const root = join(result, 'root');
@@ -118,7 +116,7 @@ async function buildBase(work: string, { cacheDir, log, signal }: BuildOptions):
     [KERNEL_PACKAGE, ...PACKAGES, ...BUILD_PACKAGES],
     (closure) => choosePackages(closure, [...PACKAGES, ...BUILD_PACKAGES]),
     packagesDir,
-    { ownLists: join(cacheDir, 'apt-lists'), log, signal },
+    { ownLists: join(work, 'apt-lists'), log, signal },
   );
   log(`unpacking ${chosen.length} packages`);
   const stage = await unpackStage(packagesDir, join(work, 'stage'), signal);
@@ -210,5 +208,5 @@ async function listApplets(stage: Stage): Promise<string[]> {
     [await stagedProgram(stage, 'busybox'), '--list'],
     stage.signal === undefined ? {} : { signal: stage.signal },
   );
-  return stdout.split('\n').filter((applet) => applet !== '' && !APPLETS_LEFT_OUT.has(applet));
+  return stdout.split('\n').filter((applet) => applet !== '');
 }

@@ -2,7 +2,7 @@
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CpioEntry } from './cpio.ts';
-import { KMOD_NAMES } from './recipe.ts';
+import { APPLETS_LEFT_OUT, KMOD_NAMES, PROGRAMS } from './recipe.ts';
 import { patternBlock } from './services.ts';
 
 /** A file that the lab adds to the guest. */
@@ -22,6 +22,7 @@ const OWN_FILES = [
   ['shutdown', 'usr/bin/shutdown', 0o755],
   ['inittab', 'etc/inittab', 0o644],
   ['mdev.conf', 'etc/mdev.conf', 0o644],
+  ['modprobe.conf', 'etc/modprobe.d/shadowferry.conf', 0o644],
 ] as const;
 
 const EMPTY_DIRECTORIES = ['dev', 'dev/pts', 'proc', 'sys', 'run', 'tmp', 'root', 'mnt', 'var'] as const;
@@ -40,6 +41,9 @@ const LINKS = [
   ['var/tmp', '../tmp'],
   ['etc/mtab', '../proc/mounts'],
 ] as const;
+
+/** Names that must not be taken by an applet of busybox. */
+const TAKEN: ReadonlySet<string> = new Set([...PROGRAMS, ...APPLETS_LEFT_OUT]);
 
 const text = (value: string) => Buffer.from(value, 'utf8');
 
@@ -65,7 +69,9 @@ export function ownEntries(applets: readonly string[], files: readonly GuestFile
     ...EMPTY_DIRECTORIES.map(
       (path): CpioEntry => ({ type: 'directory', path, mode: path === 'tmp' ? 0o1777 : 0o755 }),
     ),
-    ...applets.map((name): CpioEntry => ({ type: 'link', path: `usr/bin/${name}`, target: 'busybox' })),
+    ...applets
+      .filter((name) => !TAKEN.has(name))
+      .map((name): CpioEntry => ({ type: 'link', path: `usr/bin/${name}`, target: 'busybox' })),
     ...KMOD_NAMES.map((name): CpioEntry => ({ type: 'link', path: `usr/bin/${name}`, target: 'kmod' })),
     ...LINKS.map(([path, target]): CpioEntry => ({ type: 'link', path, target })),
     ...files.map((file): CpioEntry => ({ type: 'file', ...file })),

@@ -67,7 +67,7 @@ export class Link {
   cut(): Promise<void> {
     return this.#inTurn(async () => {
       this.#cut = true;
-      await this.#each((end) => [`link set ${this.#port(end)} down`]);
+      await this.#each((end) => [`link set dev ${this.#port(end)} down`]);
     });
   }
 
@@ -140,8 +140,8 @@ export class Link {
     });
     try {
       await this.#each((end) => [
-        `link set ${end.wire} down`,
-        `link set ${tapName(end.wire)} mtu ${this.#mtu} addrgenmode none master ${end.bridge}`,
+        `link set dev ${end.wire} down`,
+        `link set dev ${tapName(end.wire)} mtu ${this.#mtu} addrgenmode none master ${end.bridge}`,
       ]);
       this.#line = line;
       if (!this.#cut) await this.#up();
@@ -154,7 +154,7 @@ export class Link {
 
   /** Starts the ports that carry the traffic; resolves when they, and the bridges behind them, have a carrier. */
   async #up(): Promise<void> {
-    await this.#each((end) => [`link set ${this.#port(end)} up`]);
+    await this.#each((end) => [`link set dev ${this.#port(end)} up`]);
     await Promise.all(this.#ends.map((end) => awaitCarrier(end.netns, [this.#port(end), end.bridge])));
   }
 

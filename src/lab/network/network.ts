@@ -103,7 +103,7 @@ export function listLeftovers(id: string): Leftovers {
 export async function removeLabNetwork(id: string): Promise<void> {
   const { namespaces } = listLeftovers(id);
   if (namespaces.length === 0) return;
-  await killProcessesIn(namespaces);
+  
   await ipBatch(
     undefined,
     namespaces.map((name) => `netns delete ${name}`),
@@ -228,15 +228,17 @@ function assemble(
     async addTap(hostName, name, { mtu = defaultMtu } = {}) {
       checkInterfaceName(name);
       const { netns, bridge } = host(hostName);
-      await ipBatch(netns, [
-        `tuntap add dev ${name} mode tap`,
-        `link set ${name} mtu ${mtu}`,
-        ...port(name, bridge),
-      ]);
+      await ipBatch(netns, [`tuntap add dev ${name} mode tap`]);
+      try {
+        await ipBatch(netns, [`link set dev ${name} mtu ${mtu}`, ...port(name, bridge)]);
+      } catch (error) {
+        await ipBatch(netns, [`link del dev ${name}`]);
+        throw error;
+      }
     },
     async removeTap(hostName, name) {
       checkInterfaceName(name);
-      await ipBatch(host(hostName).netns, [`link del ${name}`]);
+      await ipBatch(host(hostName).netns, [`link del dev ${name}`]);
     },
     setLink: async (name, shape) => link(name).set(shape),
     cutMigrationLink: async () => link(MIGRATION).cut(),

@@ -15,7 +15,7 @@ test('the ends of a wire differ in index, or the kernel takes a second to notice
 test('a bridge starts after its first port was given to it', () => {
   for (const lines of batches.bridge.values()) {
     for (const line of lines) {
-      const [, bridge] = /^link set (\S+) up$/.exec(line) ?? [];
+      const [, bridge] = /^link set dev (\S+) up$/.exec(line) ?? [];
       if (bridge === undefined) continue;
       const first = lines.findIndex((other) => other.endsWith(` master ${bridge}`));
       assert.ok(first >= 0 && first < lines.indexOf(line), `${bridge} in ${lines.join('; ')}`);
@@ -26,9 +26,9 @@ test('a bridge starts after its first port was given to it', () => {
 test('no interface starts before it was told to make no link-local address', () => {
   for (const lines of [...batches.start.values(), ...batches.bridge.values()]) {
     for (const [index, line] of lines.entries()) {
-      const [, name] = /^link set (\S+) (?:.* )?up$/.exec(line) ?? [];
+      const [, name] = /^link set dev (\S+) (?:.* )?up$/.exec(line) ?? [];
       if (name !== undefined && name !== 'lo')
-        assert.equal(lines[index - 1], `link set ${name} addrgenmode none`);
+        assert.equal(lines[index - 1], `link set dev ${name} addrgenmode none`);
     }
   }
 });

@@ -54,23 +54,23 @@ export function topologyBatches({ id, hosts, mtu }: Topology): TopologyBatches {
     [outside, hosts.map(switchPort)],
   ]);
   const start = new Map(
-    [...wires].map(([netns, names]) => [netns, ['link set lo up', ...names.flatMap(upQuietly)]]),
+    [...wires].map(([netns, names]) => [netns, ['link set dev lo up', ...names.flatMap(upQuietly)]]),
   );
   const bridge = new Map<string, string[]>();
   for (const [index, netns] of spaces.entries()) {
     bridge.set(netns, [
-      `link add ${DEVICE.bridge} mtu ${mtu} ${BRIDGE}`,
-      `link set ${DEVICE.uplink} master ${DEVICE.bridge}`,
+      `link add name ${DEVICE.bridge} mtu ${mtu} ${BRIDGE}`,
+      `link set dev ${DEVICE.uplink} master ${DEVICE.bridge}`,
       ...upQuietly(DEVICE.bridge),
-      `link add ${DEVICE.migration} address 02:53:46:78:00:0${index + 1} mtu ${mtu} ${BRIDGE}`,
-      `link set ${DEVICE.migrationWire} master ${DEVICE.migration}`,
+      `link add name ${DEVICE.migration} address 02:53:46:78:00:0${index + 1} mtu ${mtu} ${BRIDGE}`,
+      `link set dev ${DEVICE.migrationWire} master ${DEVICE.migration}`,
       ...upQuietly(DEVICE.migration),
       `addr add ${migrationAddress(index)}/24 dev ${DEVICE.migration}`,
     ]);
   }
   bridge.set(outside, [
-    `link add ${DEVICE.switch} address 02:53:46:77:00:01 mtu ${mtu} ${BRIDGE}`,
-    ...hosts.map((host) => `link set ${switchPort(host)} master ${DEVICE.switch}`),
+    `link add name ${DEVICE.switch} address 02:53:46:77:00:01 mtu ${mtu} ${BRIDGE}`,
+    ...hosts.map((host) => `link set dev ${switchPort(host)} master ${DEVICE.switch}`),
     ...upQuietly(DEVICE.switch),
     `addr add ${OUTSIDE_ADDRESS}/24 dev ${DEVICE.switch}`,
     `addr add ${OUTSIDE_ADDRESS6}/64 dev ${DEVICE.switch} nodad`,
@@ -86,7 +86,7 @@ interface VethEnd {
 
 function veth(mtu: number, a: VethEnd, b: VethEnd, index: number): string {
   return (
-    `link add ${a.name} index ${index} mtu ${mtu} netns ${a.netns} type veth ` +
+    `link add name ${a.name} index ${index} mtu ${mtu} netns ${a.netns} type veth ` +
     `peer name ${b.name} index ${index + 1} mtu ${mtu} netns ${b.netns}`
   );
 }
@@ -96,10 +96,10 @@ function veth(mtu: number, a: VethEnd, b: VethEnd, index: number): string {
  * sees. Two commands, because one would start it first.
  */
 function upQuietly(name: string): string[] {
-  return [`link set ${name} addrgenmode none`, `link set ${name} up`];
+  return [`link set dev ${name} addrgenmode none`, `link set dev ${name} up`];
 }
 
 /** The commands that make interface `name` a port of `bridge` and start it. */
 export function port(name: string, bridge: string): string[] {
-  return [`link set ${name} master ${bridge}`, ...upQuietly(name)];
+  return [`link set dev ${name} master ${bridge}`, ...upQuietly(name)];
 }

@@ -46,13 +46,18 @@ export async function plugAndReplay(options: AttachOptions): Promise<Replayed> {
   const stop = vm.channel.onEvent((event) => {
     const name = MARKS[event.e];
     if (name !== undefined) mark(name, event.arrivedMs);
-    if (event.e === 'stage' && event.name === 'traffic') mark('addresses and routes are back', event.arrivedMs);
+    if (event.e === 'stage' && event.name === 'traffic')
+      mark('addresses and routes are back', event.arrivedMs);
     if (event.e === 'op') results.push({ id: event.id, rc: event.rc, stderr: event.err, set: event.set });
   });
   try {
     const active = vm.channel.waitFor((event) => event.e === 'active', signal);
     const done = vm.channel.waitFor((event) => event.e === 'done', signal);
-    await deviceAdd(vm.qemu.monitor, { ...directDeviceProps(nic, model), driver: model, id: ids.directDevice });
+    await deviceAdd(vm.qemu.monitor, {
+      ...directDeviceProps(nic, model),
+      driver: model,
+      id: ids.directDevice,
+    });
     mark('device plugged');
     await active;
     // one MAC on one port: the standby's way must be shut before the switch hears it again

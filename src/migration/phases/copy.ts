@@ -26,7 +26,8 @@ export function progressOf(
   const { ram } = info;
   if (ram === undefined) return undefined;
   const elapsed = previous === undefined ? 0 : atMs - previous.atMs;
-  const rateBps = elapsed > 0 && previous ? Math.max(0, ((ram.transferred - previous.transferred) * 1000) / elapsed) : 0;
+  const rateBps =
+    elapsed > 0 && previous ? Math.max(0, ((ram.transferred - previous.transferred) * 1000) / elapsed) : 0;
   const dirtyRateBps = ram['dirty-pages-rate'] * ram['page-size'];
   const closing = rateBps - dirtyRateBps;
   return {
@@ -71,54 +72,66 @@ function failure(info: MigrationInfo, status: string): ShadowferryError {
 
 export async function copy(run: Run, preflight: Preflight, reserved: Reserved): Promise<void> {
   const { monitor } = run.source.qemu;
-  await step(run, 'copy', 'copy memory', { undo: [{ kind: 'cancel-copy' }], critical: preflight.continuity !== 'bridge' }, async () => {
-    const over = new AbortController();
-    const signal = AbortSignal.any([run.cancel, over.signal]);
-    const paused = monitor.waitFor(
-      (event) => event.name === 'MIGRATION' && ENDED.has(String(event.data.status)),
-      { signal: run.cancel },
-    );
-    // QEMU of the destination gone means that the stream will never end well; the source may take long to notice
-    const lost = reserved.vm.qemu.monitor.closed.then((error) => {
-      throw new ShadowferryError('MIGRATION_FAILED', { why: `the destination's QEMU is gone (${error?.message ?? 'closed'})` });
-    });
-    lost.catch(() => {});
-    const startedAt = nowMs();
-    await migrate(monitor, reserved.uri, { signal: run.cancel });
-    let postcopy = preflight.strategy === 'postcopy';
-    if (postcopy) await migrateStartPostcopy(monitor);
-    const watching = watchProgress(run, 'copy', signal, async (info) => {
-      const { ram } = info;
-      if (ram === undefined || postcopy) return;
-      const sample = {
-        atMs: nowMs(),
-        transferred: ram.transferred,
-        remaining: ram.remaining,
-        dirtyRate: ram['dirty-pages-rate'] * ram['page-size'],
-        round: ram['dirty-sync-count'],
-      };
-      const limits = { budgetMs: run.request.limits.copyMs, postcopyAllowed: preflight.postcopyAllowed };
-      const decision = superviseCopy(sample, startedAt, limits);
-      if (decision.action === 'continue') return;
-      decide(run, decision);
-      if (decision.action === 'abort') throw new ShadowferryError('MIGRATION_FAILED', { why: decision.reason });
-      postcopy = true;
-      await migrateStartPostcopy(monitor);
-    });
-    // ends only by failing, or by `over`
-    const watched = watching.catch((error: unknown) => {
-      if (!over.signal.aborted) throw error;
-      return new Promise<never>(() => {});
-    });
-    watched.catch(() => {});
-    try {
-      const event = await raceSignal(Promise.race([paused.promise, lost, watched.then(() => paused.promise)]), run.cancel);
-      const status = String(event.data.status);
-      if (status !== 'pre-switchover') throw failure(await queryMigrate(monitor), status);
-      run.timeline.mark('source paused', event.arrivedMs);
-    } finally {
-      over.abort();
-      paused.dispose();
-    }
-  });
+  await step(
+    run,
+    'copy',
+    'copy memory',
+    { undo: [{ kind: 'cancel-copy' }], critical: preflight.continuity !== 'bridge' },
+    async () => {
+      const over = new AbortController();
+      const signal = AbortSignal.any([run.cancel, over.signal]);
+      const paused = monitor.waitFor(
+        (event) => event.name === 'MIGRATION' && ENDED.has(String(event.data.status)),
+        { signal: run.cancel },
+      );
+      // QEMU of the destination gone means that the stream will never end well; the source may take long to notice
+      const lost = reserved.vm.qemu.monitor.closed.then((error) => {
+        throw new ShadowferryError('MIGRATION_FAILED', {
+          why: `the destination's QEMU is gone (${error?.message ?? 'closed'})`,
+        });
+      });
+      lost.catch(() => {});
+      const startedAt = nowMs();
+      await migrate(monitor, reserved.uri, { signal: run.cancel });
+      let postcopy = preflight.strategy === 'postcopy';
+      if (postcopy) await migrateStartPostcopy(monitor);
+      const watching = watchProgress(run, 'copy', signal, async (info) => {
+        const { ram } = info;
+        if (ram === undefined || postcopy) return;
+        const sample = {
+          atMs: nowMs(),
+          transferred: ram.transferred,
+          remaining: ram.remaining,
+          dirtyRate: ram['dirty-pages-rate'] * ram['page-size'],
+          round: ram['dirty-sync-count'],
+        };
+        const limits = { budgetMs: run.request.limits.copyMs, postcopyAllowed: preflight.postcopyAllowed };
+        const decision = superviseCopy(sample, startedAt, limits);
+        if (decision.action === 'continue') return;
+        decide(run, decision);
+        if (decision.action === 'abort')
+          throw new ShadowferryError('MIGRATION_FAILED', { why: decision.reason });
+        postcopy = true;
+        await migrateStartPostcopy(monitor);
+      });
+      // ends only by failing, or by `over`
+      const watched = watching.catch((error: unknown) => {
+        if (!over.signal.aborted) throw error;
+        return new Promise<never>(() => {});
+      });
+      watched.catch(() => {});
+      try {
+        const event = await raceSignal(
+          Promise.race([paused.promise, lost, watched.then(() => paused.promise)]),
+          run.cancel,
+        );
+        const status = String(event.data.status);
+        if (status !== 'pre-switchover') throw failure(await queryMigrate(monitor), status);
+        run.timeline.mark('source paused', event.arrivedMs);
+      } finally {
+        over.abort();
+        paused.dispose();
+      }
+    },
+  );
 }

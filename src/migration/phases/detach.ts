@@ -21,7 +21,10 @@ export async function detach(run: Run, staged: Staged): Promise<void> {
       const event = await left;
       timeline.mark('traffic left the device', event.arrivedMs);
       if (event.e === 'left' && event.failed > 0) {
-        warn(run, `${event.failed} of the steps that move traffic off the device failed; see the log in the guest`);
+        warn(
+          run,
+          `${event.failed} of the steps that move traffic off the device failed; see the log in the guest`,
+        );
       }
       const limit = waitBefore(run, 'the unplug', run.request.limits.unplugMs);
       await unplugDevice(source.qemu.monitor, { id: nicIds(nic).directDevice, signal: limit });

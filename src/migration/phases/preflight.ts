@@ -1,8 +1,7 @@
 /** Preflight: ask both sides what they have, match devices, compile the plan. Changes nothing anywhere. */
 import { ShadowferryError } from '../../errors.ts';
 import { guestPciPath, type ModelIdentity, modelIdentity } from '../../hypervisor/qemu/pci.ts';
-import { nicIds } from '../../hypervisor/qemu/spec.ts';
-import { CHANNEL_PORT } from '../../hypervisor/qemu/spec.ts';
+import { CHANNEL_PORT, nicIds } from '../../hypervisor/qemu/spec.ts';
 import { queryMigrate, queryMigrateCapabilities, queryStatus } from '../../hypervisor/qmp/commands.ts';
 import { chooseStrategy, type StrategyDecision } from '../../memory/strategy.ts';
 import type { Ownership } from '../../ownership/store.ts';
@@ -33,21 +32,34 @@ async function checkOwner(run: Run): Promise<Ownership> {
   const host = run.source.host.name;
   const owned = await run.ownership.read(name);
   if (owned === undefined || owned.owner !== host) {
-    throw new ShadowferryError('NOT_OWNER', { vm: name, host, owner: owned?.owner ?? 'nobody', epoch: owned?.epoch ?? 0 });
+    throw new ShadowferryError('NOT_OWNER', {
+      vm: name,
+      host,
+      owner: owned?.owner ?? 'nobody',
+      epoch: owned?.epoch ?? 0,
+    });
   }
   return owned;
 }
 
 async function checkRunning(run: Run): Promise<void> {
   const { status, running } = await queryStatus(run.source.qemu.monitor);
-  if (!running) throw new ShadowferryError('INPUT_FIELD', { field: 'vm', problem: `is not running but "${status}"` });
+  if (!running)
+    throw new ShadowferryError('INPUT_FIELD', { field: 'vm', problem: `is not running but "${status}"` });
   const { status: copying } = await queryMigrate(run.source.qemu.monitor);
   if (['active', 'setup', 'pre-switchover', 'postcopy-active', 'device'].includes(copying)) {
-    throw new ShadowferryError('MIGRATION_BUSY', { vm: run.source.qemu.spec.name, id: `started by another program, "${copying}"` });
+    throw new ShadowferryError('MIGRATION_BUSY', {
+      vm: run.source.qemu.spec.name,
+      id: `started by another program, "${copying}"`,
+    });
   }
 }
 
-function strategyFor(run: Run, continuity: Continuity, capabilities: ReadonlyMap<string, boolean>): 'precopy' | 'postcopy' {
+function strategyFor(
+  run: Run,
+  continuity: Continuity,
+  capabilities: ReadonlyMap<string, boolean>,
+): 'precopy' | 'postcopy' {
   const postcopy = capabilities.has('postcopy-ram') && capabilities.has('pause-before-switchover');
   const decision: StrategyDecision = chooseStrategy(run.request.strategy, {
     continuity,
@@ -82,7 +94,8 @@ export async function preflight(run: Run): Promise<Preflight> {
   const owned = await checkOwner(run);
   await checkRunning(run);
   const identity = { mac: run.nic.mac, pciPath: await guestPciPath(monitor, ids.directPort) };
-  const standbyPciPath = run.nic.standby === 'none' ? undefined : await guestPciPath(monitor, ids.standbyPort);
+  const standbyPciPath =
+    run.nic.standby === 'none' ? undefined : await guestPciPath(monitor, ids.standbyPort);
   const sourceModel = await modelIdentity({
     binary: run.source.host.qemu.binary,
     machine: spec.machine,
@@ -93,12 +106,14 @@ export async function preflight(run: Run): Promise<Preflight> {
   const guest = await step(run, 'preflight', 'ask the guest what it has', {}, () =>
     guestFacts(run.source.agent, `/dev/virtio-ports/${CHANNEL_PORT}`, signal),
   );
-  if (!guest.tools.ip) throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how: 'Install iproute2 in the guest.' });
+  if (!guest.tools.ip)
+    throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how: 'Install iproute2 in the guest.' });
   if (!guest.channel) {
     const how = 'Start the VM with the virtio-serial port that Shadowferry adds; see docs/architecture.md.';
     throw new ShadowferryError('GUEST_LACKS', { what: `the serial port ${CHANNEL_PORT}`, how });
   }
-  if (!guest.tools.ethtool) warn(run, 'the guest has no ethtool: offloads, rings, queues and coalescing are not captured');
+  if (!guest.tools.ethtool)
+    warn(run, 'the guest has no ethtool: offloads, rings, queues and coalescing are not captured');
   const shadow = await step(run, 'preflight', 'capture the shadow', {}, () =>
     captureShadow(run.source.agent, identity, standbyPciPath, signal),
   );

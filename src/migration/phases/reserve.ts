@@ -85,7 +85,11 @@ export async function reserve(run: Run, preflight: Preflight): Promise<Reserved>
         const tap = tapName(spec.name, run.nic.id, 'direct');
         await netdevAdd(vm.qemu.monitor, tapProps(ids.directNetdev, tap), { signal });
         await migrateSetCapabilities(vm.qemu.monitor, capabilitiesFor(preflight), { signal });
-        await migrateSetParameters(vm.qemu.monitor, { 'max-postcopy-bandwidth': run.request.maxBandwidth }, { signal });
+        await migrateSetParameters(
+          vm.qemu.monitor,
+          { 'max-postcopy-bandwidth': run.request.maxBandwidth },
+          { signal },
+        );
         return { vm, uri: await listen(run, vm, signal) };
       } catch (error) {
         await endVm(vm);

@@ -29,7 +29,9 @@ async function drain(run: Run): Promise<MigrationInfo> {
   const { monitor } = run.source.qemu;
   const signal = waitAfter('the end of post-copy', DRAIN_MS);
   const ended = monitor.waitFor(
-    (event) => event.name === 'MIGRATION' && ['completed', 'failed', 'postcopy-paused'].includes(String(event.data.status)),
+    (event) =>
+      event.name === 'MIGRATION' &&
+      ['completed', 'failed', 'postcopy-paused'].includes(String(event.data.status)),
     { signal },
   );
   const over = new AbortController();
@@ -38,7 +40,8 @@ async function drain(run: Run): Promise<MigrationInfo> {
     const now = await queryMigrate(monitor);
     if (now.status !== 'completed') {
       const status = String((await ended.promise).data.status);
-      if (status !== 'completed') throw new ShadowferryError('MIGRATION_FAILED', { why: `post-copy is "${status}"` });
+      if (status !== 'completed')
+        throw new ShadowferryError('MIGRATION_FAILED', { why: `post-copy is "${status}"` });
     }
     return await queryMigrate(monitor);
   } finally {

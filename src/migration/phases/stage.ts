@@ -8,8 +8,8 @@ import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
 import { programDirectory, type Run, step, waitBefore } from '../run.ts';
 import { setStandbyLink } from '../vm.ts';
-import { capabilitiesFor } from './reserve.ts';
 import type { Preflight } from './preflight.ts';
+import { capabilitiesFor } from './reserve.ts';
 
 export interface Staged {
   /** The shadow as the device leaves it. */
@@ -29,8 +29,12 @@ export async function stage(run: Run, preflight: Preflight): Promise<Staged> {
   const { nic, source } = run;
   const { limits } = run.request;
   if (preflight.continuity === 'bridge' && nic.standby === 'virtio') {
-    await step(run, 'stage', 'raise the standby', { undo: [{ kind: 'standby-link-down', nic: nic.id }] }, () =>
-      setStandbyLink(source, nic.id, true),
+    await step(
+      run,
+      'stage',
+      'raise the standby',
+      { undo: [{ kind: 'standby-link-down', nic: nic.id }] },
+      () => setStandbyLink(source, nic.id, true),
     );
   }
   await step(run, 'stage', 'set the source up', {}, async () => {

@@ -30,11 +30,16 @@ async function afterLoad(run: Run, reserved: Reserved): Promise<void> {
   const sent = run.source.qemu.monitor.waitFor(ended, { signal });
   const loaded = reserved.vm.qemu.monitor.waitFor(ended, { signal });
   await migrateContinue(run.source.qemu.monitor);
-  for (const [side, waiter] of [['destination', loaded], ['source', sent]] as const) {
+  for (const [side, waiter] of [
+    ['destination', loaded],
+    ['source', sent],
+  ] as const) {
     const status = String((await waiter.promise).data.status);
     if (status === 'completed') continue;
     const info = await queryMigrate(run.source.qemu.monitor);
-    throw new ShadowferryError('MIGRATION_FAILED', { why: info['error-desc'] ?? `the ${side} says "${status}"` });
+    throw new ShadowferryError('MIGRATION_FAILED', {
+      why: info['error-desc'] ?? `the ${side} says "${status}"`,
+    });
   }
   run.timeline.mark('destination loaded');
 }

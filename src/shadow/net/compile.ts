@@ -37,6 +37,9 @@ function batchable(operation: Operation): boolean {
   );
 }
 
+/** A sysctl of an interface, in the form that plans write. */
+const SYSCTL = /^\/proc\/sys\/net\/(ipv[46]\/(?:conf|neigh))\/([^/]+)\/([^/]+)$/;
+
 const renames = (operation: Operation): boolean =>
   operation.tool === 'ip' && operation.argv[0] === 'link' && operation.argv[4] === 'name';
 
@@ -62,26 +65,27 @@ function neededAfterPrepare(set: OperationSet, plan: ReplayPlan): string | undef
 
 const STAGES: readonly Stage[] = ['prepare', 'raise', 'traffic', 'rest'];
 
+/** Most lines of a batch that the program gets as text, to put the renaming of the device before them. */
+const MOST_INLINE = 64;
+
 class SetCompiler {
   readonly files: GuestFile[] = [];
   readonly #lines: string[] = [];
   readonly #base: string;
+  /** Device that may still have its first name when the set begins, so that its sysctls must follow it. */
+  readonly #arriving: string | undefined;
   #open: Batch | undefined;
   #batches = 0;
 
-  constructor(base: string) {
+  constructor(base: string, arriving: string | undefined) {
     this.#base = base;
+    this.#arriving = arriving;
   }
 
   add(operation: Operation): void {
     if (!batchable(operation)) {
       this.#flush();
-      const [file = '', value = ''] = operation.argv;
-      this.#lines.push(
-        operation.tool === 'write'
-          ? `write ${operation.id} ${shellQuote(file)} ${shellQuote(value)}`
-          : `op ${operation.id} ${shellCommand([operation.tool, ...operation.argv])}`,
-      );
+      this.#lines.push(this.#single(operation));
       return;
     }
     const { options, words } = leadingOptions(operation);
@@ -93,6 +97,15 @@ class SetCompiler {
     this.#open = batch;
     batch.lines.push(words.join(' '));
     if (renames(operation)) batch.once = batch.lines.length;
+  }
+
+  #single({ id, tool, argv }: Operation): string {
+    if (tool !== 'write') return `op ${id} ${shellCommand([tool, ...argv])}`;
+    const [file = '', value = ''] = argv;
+    const [, kind, dev, key] = SYSCTL.exec(file) ?? [];
+    return kind !== undefined && key !== undefined && dev === this.#arriving
+      ? `sysctl ${id} ${shellCommand([kind, key, value])}`
+      : `write ${id} ${shellCommand([file, value])}`;
   }
 
   /** A batch may go on into the next stage; a stage is told to be over when the batch that holds its end is. */
@@ -122,6 +135,9 @@ class SetCompiler {
     this.#batches += 1;
     const path = `${this.#base}.${this.#batches}.${batch.tool}`;
     this.files.push({ path, text: `${batch.lines.join('\n')}\n`, mode: 0o600 });
+    if (this.#arriving !== undefined && this.#batches === 1 && batch.lines.length <= MOST_INLINE) {
+      this.#lines.push(`lines=${shellQuote(batch.lines.join('\n'))}`);
+    }
     const numbers = [batch.first, batch.lines.length, batch.once].join(' ');
     this.#lines.push(`batch ${numbers} ${shellCommand([path, batch.tool, ...batch.options])}`);
     for (const stage of batch.ended) this.#lines.push(`stage ${stage}`);
@@ -129,7 +145,7 @@ class SetCompiler {
 }
 
 function compileSet(plan: ReplayPlan, set: OperationSet, dir: string): GuestFile[] {
-  const compiler = new SetCompiler(`${dir}/${set}`);
+  const compiler = new SetCompiler(`${dir}/${set}`, set === 'attach' ? plan.deviceName : undefined);
   const needed = neededAfterPrepare(set, plan);
   const operations = plan.sets[set];
   if (operations.length === 0) return [];
@@ -150,6 +166,23 @@ export function assignments(values: Record<string, string>): string {
 }
 
 /**
+ * What is done again when the link comes after the addresses: to ask on a dead link tells no switch anything, and
+ * leaves neighbours that are not asked again for a second.
+ */
+function announcement(plan: ReplayPlan, dir: string): GuestFile[] {
+  if (plan.continuity === 'bridge') return [];
+  const flush = (state: string) => `neighbour flush dev ${plan.interfaceName} nud ${state}`;
+  const learned = plan.sets.attach.filter(
+    (o) => o.argv[0] === 'neighbour' && /^(probe|stale)$/.test(o.argv[8] ?? '') && batchable(o),
+  );
+  const lines = [
+    ...(PLAIN.test(plan.interfaceName) ? [flush('incomplete'), flush('failed')] : []),
+    ...learned.map((o) => o.argv.join(' ')),
+  ];
+  return [{ path: `${dir}/announce.ip`, text: lines.map((l) => `${l}\n`).join(''), mode: 0o600 }];
+}
+
+/**
  * Files of one plan below the guest's directory `dir`: `match` (which device, which names), and for each set that
  * does anything `SET.steps` with its batches.
  * @throws RangeError when a word holds a NUL.
@@ -166,19 +199,9 @@ export function compilePlan(plan: ReplayPlan, dir: string): GuestFile[] {
     made: neededAfterPrepare('adopt', plan) ?? '',
   });
   const sets: OperationSet[] = ['adopt', 'leave', 'attach', 'giveback'];
-  const announce = plan.sets.attach.filter((o) => o.argv.at(-1) === 'probe' && batchable(o));
   return [
     { path: `${dir}/match`, text: match, mode: 0o600 },
-    // run again when the carrier comes after the addresses: asking on a dead link tells no switch anything
-    ...(announce.length === 0
-      ? []
-      : [
-          {
-            path: `${dir}/announce.ip`,
-            text: announce.map((o) => `${o.argv.join(' ')}\n`).join(''),
-            mode: 0o600,
-          },
-        ]),
+    ...announcement(plan, dir),
     ...sets.flatMap((set) => compileSet(plan, set, dir)),
   ];
 }

@@ -213,6 +213,8 @@ export const DeviceAbilities = z.object({
   rings: z.array(Setting),
   channels: z.array(Setting),
   coalesce: z.array(Setting),
+  /** Absent in what was learned before it was kept. */
+  pause: z.array(Setting).optional(),
   maxMtu: z.number().int().optional(),
 });
 export type DeviceAbilities = z.infer<typeof DeviceAbilities>;

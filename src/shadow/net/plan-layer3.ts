@@ -188,6 +188,17 @@ export function onwardDrafts(shadow: NetShadow): Draft[] {
   return [...routeDrafts(shadow), ...neighbourDrafts(shadow, 'announce'), ...ruleDrafts(shadow)];
 }
 
-/** What a shadow interface forgets when it loses its carrier. It announces itself when it gets a new one. */
-export const carrierDrafts = (shadow: NetShadow): Draft[] =>
-  neighbourDrafts(shadow, 'prime').filter((d) => !d.argv.includes('permanent') && !d.argv.includes('proxy'));
+/**
+ * What a shadow interface without a standby needs when it gets a link again: the neighbours that it forgot, and no
+ * memory of those that were asked in vain, which would not be asked again for up to a second. The bond announces
+ * itself.
+ */
+export function carrierDrafts(shadow: NetShadow): Draft[] {
+  const flush = (state: string) =>
+    draft('traffic', 'ip', ['neighbour', 'flush', 'dev', shadow.link.name, 'nud', state]);
+  const learned = neighbourDrafts(
+    { ...shadow, neighbours: shadow.neighbours.filter((n) => !isStatic(n)) },
+    'prime',
+  );
+  return [flush('incomplete'), flush('failed'), ...learned];
+}

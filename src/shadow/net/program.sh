@@ -198,6 +198,7 @@ tool() {
 
 # op ID TOOL ARGUMENT…
 op() {
+  if [ -n "$renaming" ]; then finish_claim; fi
   id=$1
   name=$2
   shift 2
@@ -235,6 +236,16 @@ op() {
 
 # write ID FILE VALUE. In one piece and without a line end: some files of the kernel take a first byte for all.
 write() {
+  if [ -n "$renaming" ]; then finish_claim; fi
+  write_now "$@"
+}
+
+# sysctl ID CLASS KEY VALUE: of the device, e.g. ipv4/conf rp_filter 1. It follows the device when that is renamed.
+sysctl() {
+  write_now "$1" "/proc/sys/net/$2/$current/$3" "$4"
+}
+
+write_now() {
   if { printf '%s' "$3" >"$root$2"; } 2>/dev/null; then return 0; fi
   code=0
   { printf '%s' "$3" >"$root$2"; } 2>"$run/err" || code=$?
@@ -286,7 +297,8 @@ run_part() {
   : >"$run/part"
 }
 
-# batch FIRST-ID COUNT ONCE FILE TOOL OPTION…: the first ONCE lines are not repeated.
+# batch FIRST-ID COUNT ONCE FILE TOOL OPTION…: the first ONCE lines are not repeated. `lines`, when not empty, is
+# what is in the file.
 batch() {
   first=$1
   count=$2
@@ -299,7 +311,20 @@ batch() {
     failed_op "$first" 127 "$said"
     return 0
   fi
-  run_batch "$first" "$batch_file" "$path" "$@"
+  if [ -z "$renaming" ]; then
+    run_batch "$first" "$batch_file" "$path" "$@"
+  elif [ "$name" = ip ] && [ $# = 0 ] && [ -n "$lines" ]; then
+    printf '%s\n%s\n' "$renaming" "$lines" >"$run/first"
+    renaming=''
+    current=$device
+    run_batch $((first - 1)) "$run/first" "$path"
+    if [ "$reached" -gt 0 ]; then reached=$((reached - 1)); fi
+    if [ -e "$net/$device" ]; then claimed_it; fi
+  else
+    finish_claim
+    run_batch "$first" "$batch_file" "$path" "$@"
+  fi
+  lines=''
   if [ -n "$broken" ]; then
     at=0
     part_size=0
@@ -396,7 +421,8 @@ look() {
   fi
 }
 
-# Gives the device its name, and has it down where its settings ask for that.
+# Gives the device its name, and has it down where its settings ask for that. Of a device that is down the renaming
+# is only noted in `renaming`, for it to share a process with what comes next.
 claim() {
   if [ "$found" != "$device" ] && [ -e "$net/$device" ]; then
     if [ "$refused_claim" != "$found_index" ]; then
@@ -407,22 +433,46 @@ claim() {
   fi
   flags=0
   read -r flags <"$net/$found/flags" || return 1
+  current=$device
   if [ "$found" != "$device" ]; then
-    if [ $((flags & 1)) = 1 ]; then
-      # the kernel's failover raises its device by itself, and lets it be renamed so
-      attempt "$ip" link set dev "$found" name "$device"
-      if [ "$code" = 0 ]; then return 0; fi
-      attempt "$ip" link set dev "$found" down
+    if [ $((flags & 1)) = 0 ]; then
+      current=$found
+      renaming="link set dev $found name $device"
+      case $found$device in
+        *[!A-Za-z0-9_@%+=:,./-]*) finish_claim || return 1 ;;
+      esac
+      return 0
     fi
+    # the kernel's failover raises its device by itself, and lets it be renamed so
     attempt "$ip" link set dev "$found" name "$device"
-    if [ "$code" = 0 ]; then return 0; fi
-    # somebody else may have renamed it meanwhile: that is a link event, and we are called again
-    if [ -e "$net/$found" ]; then fail claim "$said"; fi
-    return 1
-  fi
-  if [ $((flags & 1)) = 1 ] && [ "$standin" = none ]; then
+    if [ "$code" != 0 ]; then
+      attempt "$ip" link set dev "$found" down
+      finish_claim || return 1
+      return 0
+    fi
+  elif [ $((flags & 1)) = 1 ] && [ "$standin" = none ]; then
     attempt "$ip" link set dev "$device" down
   fi
+  claimed_it
+}
+
+claimed_it() {
+  escape "$device"
+  emit claimed "\"dev\":\"$escaped\""
+}
+
+# Renames the device now.
+finish_claim() {
+  renaming=''
+  current=$device
+  attempt "$ip" link set dev "$found" name "$device"
+  if [ "$code" = 0 ]; then
+    claimed_it
+    return 0
+  fi
+  # somebody else may have renamed it meanwhile: that is a link event, and we are called again
+  if [ -e "$net/$found" ]; then fail claim "$said"; fi
+  return 1
 }
 
 attach() {
@@ -433,9 +483,8 @@ attach() {
   replayed=
   traffic=
   carrier=
-  escape "$device"
-  emit claimed "\"dev\":\"$escaped\""
   run_set attach
+  if [ -n "$renaming" ]; then finish_claim; fi
   if [ ! -e "$net/$device" ]; then
     # udev renamed it under our hands; its event comes, and everything is done again
     claimed=
@@ -461,18 +510,23 @@ progress() {
   if [ -z "$carrier" ]; then
     carrier=1
     emit carrier "\"dev\":\"$escaped\""
-    if [ "$standin" = none ] && [ -n "$traffic" ] && [ -r "$plan/announce.ip" ]; then
-      # what was asked before the link was there reached nobody
-      "$ip" -force -batch "$plan/announce.ip" >/dev/null 2>&1
-    fi
+    if [ "$standin" = none ] && [ -n "$traffic" ]; then announce; fi
   fi
   case $standin in
     none) if [ -z "$traffic" ]; then return 0; fi ;;
-    bond) bond_uses_device || return 0 ;;
+    bond)
+      bond_uses_device || return 0
+      if [ -n "$traffic" ]; then announce; fi
+      ;;
   esac
   waiting=
   emit active "\"dev\":\"$escaped\""
   if [ -n "$replayed" ]; then emit 'done'; fi
+}
+
+# When the link comes after the addresses: who was asked on the dead link is asked again.
+announce() {
+  if [ -r "$plan/announce.ip" ]; then "$ip" -force -batch "$plan/announce.ip" >/dev/null 2>&1; fi
 }
 
 # Is the bond's traffic on the device? A bond of the user's own may need to be told.
@@ -628,6 +682,9 @@ reset() {
   replayed=''      #   all operations,
   traffic=''       #   the addresses and routes,
   carrier=''       #   a link
+  renaming=''      # arguments of ip that give the device its name, while that is still to be done
+  current=''       # name that the device has at this moment
+  lines=''         # text of the next batch
   left=''          # traffic was taken from the device
   set_name=''
   failed=0

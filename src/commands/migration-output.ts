@@ -1,0 +1,150 @@
+/** How the result of a migration is printed: one JSON line for programs, a table for people, a record for the page. */
+import { formatBytes, formatMs } from '../base/units.ts';
+import { CATALOGUE, KINDS } from '../errors.ts';
+import type { ProbeResult } from '../lab/probe/probes.ts';
+import type { MigrationResult } from '../migration/result.ts';
+import type { MigrationReport } from '../report/model.ts';
+
+/** What was seen from outside, where somebody looked. */
+export type Observation = Pick<ProbeResult, 'connections' | 'outageMs' | 'gaps' | 'throughput'>;
+
+const round = (ms: number) => Math.round(ms * 10) / 10;
+
+/** Exit code of a command whose migration did not end well. */
+export function exitCodeOf(result: MigrationResult): number {
+  const kind = result.error === undefined ? 'failed' : CATALOGUE[result.error.code].kind;
+  return KINDS[kind].exit;
+}
+
+/** The last line of `--json`. */
+export function resultLine(
+  result: MigrationResult,
+  observed: Observation | undefined,
+): Record<string, unknown> {
+  const { shadow } = result;
+  const { opened = 0, survived = 0, outOfOrder = 0, corrupt = 0 } = observed?.connections ?? {};
+  return {
+    type: 'result',
+    ok: result.ok && (observed === undefined || (survived === opened && outOfOrder === 0 && corrupt === 0)),
+    ending: result.ending,
+    id: result.id,
+    vm: result.vm,
+    source: result.source,
+    destination: result.destination,
+    from: result.from,
+    to: result.to ?? null,
+    continuity: result.continuity ?? null,
+    strategy: result.strategy ?? null,
+    ...(observed === undefined ? {} : { connections: { opened, survived, outOfOrder, corrupt } }),
+    outageMs:
+      observed === undefined
+        ? null
+        : {
+            tcp: round(observed.outageMs.tcp),
+            icmp: observed.outageMs.icmp === null ? null : round(observed.outageMs.icmp),
+          },
+    blackoutMs: result.blackoutMs === null ? null : round(result.blackoutMs),
+    qemuDowntimeMs: result.qemuDowntimeMs,
+    totalMs: round(result.totalMs),
+    memoryBytes: result.memoryBytes,
+    phases: result.phases.map(({ name, startMs, durationMs }) => ({
+      name,
+      startMs: round(startMs),
+      durationMs: round(durationMs),
+    })),
+    marks: result.marks,
+    shadow: {
+      captured: shadow.captured,
+      restored: shadow.restored.length,
+      adapted: shadow.adapted.map(({ key, value, now, how }) => ({ key, value, now, how })),
+      lost: shadow.lost.map(({ key, value, why }) => ({ key, value, why })),
+    },
+    decisions: result.decisions,
+    warnings: result.warnings,
+    ...(result.error === undefined ? {} : { error: result.error }),
+    left: result.left,
+  };
+}
+
+/** The record that the report page is made from. */
+export function reportOf(
+  result: MigrationResult,
+  observed: Observation | undefined,
+  host: MigrationReport['host'],
+): MigrationReport {
+  const zero = result.startedAtMs;
+  const shift = (gaps: readonly { startMs: number; ms: number }[]) =>
+    gaps.map((gap) => ({ startMs: gap.startMs - zero, ms: gap.ms }));
+  const stopped = result.marks.findLast(({ name }) => name === 'vCPUs stopped')?.atMs;
+  return {
+    vm: result.vm,
+    source: result.source,
+    destination: result.destination,
+    from: result.from,
+    to: result.to ?? { model: 'none', driver: 'none' },
+    continuity: result.continuity ?? 'replay',
+    strategy: result.strategy ?? 'none',
+    strategyReason: result.decisions.findLast(({ action }) => action === result.strategy)?.reason ?? '',
+    ok: result.ok,
+    ...(result.ending === 'degraded' ? { degraded: result.error?.message ?? 'the device is missing' } : {}),
+    ...(result.error === undefined || result.ending === 'degraded' ? {} : { error: result.error }),
+    startedAtMs: zero,
+    totalMs: result.totalMs,
+    blackoutMs: result.blackoutMs ?? 0,
+    ...(stopped === undefined ? {} : { blackoutStartMs: stopped }),
+    outageMs: observed?.outageMs ?? { tcp: null, icmp: null },
+    memoryBytes: result.memoryBytes,
+    connections: observed?.connections ?? { opened: 0, survived: 0, outOfOrder: 0, corrupt: 0 },
+    phases: result.phases,
+    steps: result.steps,
+    marks: result.marks,
+    gaps: { tcp: shift(observed?.gaps.tcp ?? []), icmp: shift(observed?.gaps.icmp ?? []) },
+    throughput: (observed?.throughput ?? []).map((sample) => ({ ...sample, atMs: sample.atMs - zero })),
+    progress: result.progress,
+    shadow: result.shadow,
+    warnings: result.warnings,
+    host,
+    decisions: result.decisions,
+  };
+}
+
+function rows(result: MigrationResult, observed: Observation | undefined): [string, string][] {
+  const { shadow, from, to } = result;
+  const device = (end: { model: string; driver: string } | undefined) =>
+    end === undefined ? 'none' : `${end.model} (driver ${end.driver})`;
+  const told: [string, string][] = [
+    ['VM', `${result.vm}, ${result.source} → ${result.destination}: ${result.ending}`],
+    ['Device', `${device(from)} → ${device(to)}`],
+    ['Continuity', `${result.continuity ?? '-'}, memory by ${result.strategy ?? '-'}`],
+  ];
+  if (observed !== undefined) {
+    const { connections, outageMs } = observed;
+    const bad = `${connections.outOfOrder} out of order, ${connections.corrupt} corrupt`;
+    told.push(['Connections', `${connections.survived} of ${connections.opened} survived, ${bad}`]);
+    const icmp = outageMs.icmp === null ? 'not measured' : formatMs(outageMs.icmp);
+    told.push(['Outage', `TCP ${formatMs(outageMs.tcp)}, ICMP ${icmp} (longest gap, from outside)`]);
+  }
+  if (result.blackoutMs !== null) told.push(['Blackout', `${formatMs(result.blackoutMs)} (vCPUs stopped)`]);
+  told.push(['Memory', `${formatBytes(result.memoryBytes)} sent`]);
+  if (result.ending === 'completed') {
+    const counts = `${shadow.restored.length} restored, ${shadow.adapted.length} adapted, ${shadow.lost.length} lost`;
+    told.push(['Shadow', `${shadow.captured} attributes captured: ${counts}`]);
+  }
+  const phases = result.phases.map(({ name, durationMs }) => `${name} ${formatMs(durationMs)}`).join(', ');
+  told.push(['Total', `${formatMs(result.totalMs)}: ${phases}`]);
+  return told;
+}
+
+/** The table that a migration ends with. */
+export function renderResult(result: MigrationResult, observed: Observation | undefined): string {
+  const table = rows(result, observed);
+  const width = Math.max(...table.map(([name]) => name.length));
+  const lines = table.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`);
+  for (const { key, value, now, how } of result.shadow.adapted)
+    lines.push(`  adapted: ${key} ${value} → ${now}: ${how}`);
+  for (const { key, why } of result.shadow.lost) lines.push(`  lost: ${key}: ${why}`);
+  for (const text of result.warnings) lines.push(`  warning: ${text}`);
+  for (const text of result.left) lines.push(`  left to do: ${text}`);
+  if (result.error) lines.push(`  ${result.error.message} (${result.error.code})`, `  ${result.error.fix}`);
+  return `${lines.join('\n')}\n`;
+}
