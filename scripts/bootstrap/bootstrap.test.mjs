@@ -13,6 +13,13 @@ import { ensurePrograms, isDebianKin, missingPrograms, PROGRAMS, pathWithSystemD
 
 const here = import.meta.dirname;
 
+/** Ends a process and those that it started. @param {number | undefined} pid */
+function endWithChildren(pid) {
+  if (pid === undefined) return;
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  for (const one of [pid, ...children.map(Number)]) process.kill(one, 'SIGKILL');
+}
+
 /** @param {(dir: string) => unknown} use */
 async function inScratch(use) {
   const dir = mkdtempSync(join(tmpdir(), 'shadowferry-bootstrap-'));
@@ -244,19 +251,30 @@ describe('the lock', () => {
       };
       return { child, says, said: () => text };
     };
-    const holder = start();
-    await holder.says('inside');
-    const second = start();
-    await second.says('waiting');
-    assert.doesNotMatch(second.said(), /inside/);
-    holder.child.kill('SIGKILL');
-    await second.says('inside');
-    const third = start();
-    await third.says('waiting');
-    second.child.stdin.write('go\n');
-    await third.says('inside');
-    third.child.stdin.write('go\n');
-    await third.says('outside');
+    /** @type {ReturnType<typeof start>[]} */
+    const all = [];
+    const startOne = () => {
+      const one = start();
+      all.push(one);
+      return one;
+    };
+    try {
+      const holder = startOne();
+      await holder.says('inside');
+      const second = startOne();
+      await second.says('waiting');
+      assert.doesNotMatch(second.said(), /inside/);
+      holder.child.kill('SIGKILL');
+      await second.says('inside');
+      const third = startOne();
+      await third.says('waiting');
+      second.child.stdin.write('go\n');
+      await third.says('inside');
+      third.child.stdin.write('go\n');
+      await third.says('outside');
+    } finally {
+      for (const { child } of all) child.kill('SIGKILL');
+    }
   });
 });
 
@@ -351,13 +369,18 @@ describe('run.mjs', () => {
       );
       const child = spawn(process.execPath, [join(dir, 'scripts/run.mjs'), 'cli']);
       child.stdout.setEncoding('utf8');
-      const [up] = await once(child.stdout, 'data');
-      assert.equal(up, 'up\n');
-      const said = once(child.stdout, 'data');
-      const ended = once(child, 'close');
-      child.kill('SIGTERM');
-      assert.deepEqual(await said, ['bye\n']);
-      assert.equal((await ended)[0], 9);
+      const signal = AbortSignal.timeout(20_000);
+      try {
+        const [up] = await once(child.stdout, 'data', { signal });
+        assert.equal(up, 'up\n');
+        const said = once(child.stdout, 'data', { signal });
+        const ended = once(child, 'close', { signal });
+        child.kill('SIGTERM');
+        assert.deepEqual(await said, ['bye\n']);
+        assert.equal((await ended)[0], 9);
+      } finally {
+        if (child.exitCode === null) endWithChildren(child.pid);
+      }
     }));
 
   it('ends with 128 + n when signal n ended the task', () =>

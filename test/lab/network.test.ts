@@ -189,18 +189,16 @@ test(
     await echoed('start\n'); // also: the neighbours are known, or a lost question for them would cost a second
     for (const delayMs of [5, 20, 2]) {
       await lab.setLink('migration', { delayMs });
-      const times = (await roundTrips(a.netns, b.migrationAddress, 21)).sort((x, y) => x - y);
-      const middle = times[10] ?? Number.NaN;
-      assert.ok(middle >= 2 * delayMs && middle < 2 * delayMs + 3, `${middle} ms for twice ${delayMs}`);
-      t.diagnostic(`${delayMs} ms by ${lab.features.delay}: round trip ${middle} ms`);
-      client.stdin.write(`${delayMs}\n`);
-      assert.equal(String((await once(client.stdout, 'data'))[0]), `${delayMs}\n`);
+      // The shortest, because what other work on this machine adds is not the link's.
+      const shortest = Math.min(...(await roundTrips(a.netns, b.migrationAddress, 20)));
+      assert.ok(shortest >= 2 * delayMs && shortest < 2 * delayMs + 2, `${shortest} ms for twice ${delayMs}`);
+      t.diagnostic(`${delayMs} ms by ${lab.features.delay}: round trip ${shortest} ms`);
+      await echoed(`${delayMs}\n`);
     }
     await lab.setLink('migration', {});
-    const [back] = await roundTrips(a.netns, b.migrationAddress, 1);
-    assert.ok(back !== undefined && back < 2, `${back} ms after the delay was taken away`);
-    client.stdin.write('end\n');
-    assert.equal(String((await once(client.stdout, 'data'))[0]), 'end\n');
+    const back = Math.min(...(await roundTrips(a.netns, b.migrationAddress)));
+    assert.ok(back < 2, `${back} ms after the delay was taken away`);
+    await echoed('end\n');
   },
 );
 

@@ -63,7 +63,7 @@ for (const [family, target, file] of [
     t.diagnostic(`ICMP ${icmp} ms, TCP ${outageMs.tcp.toFixed(1)} ms, late ${JSON.stringify(lateMs)}`);
     assert.ok(icmp > 145 && icmp < 165 + (lateMs.icmp ?? 0), `${icmp} ms`);
     assert.equal(gaps.icmp.filter(({ ms }) => ms > 145).length, 1);
-    assert.ok(outageMs.tcp < 100, `${outageMs.tcp} ms`);
+    assert.ok(outageMs.tcp < 130 + lateMs.tcp, `${outageMs.tcp} ms`);
     assert.equal(connections.survived, 5);
     assert.equal(connections.corrupt, 0);
   });
@@ -89,7 +89,7 @@ test(
     for (const { kind, longestStallMs } of connections.each) {
       t.diagnostic(`${kind} stalled ${longestStallMs.toFixed(1)} ms`);
       // Buffers hide a part of it from those that send or read much.
-      if (kind !== 'idle') assert.ok(longestStallMs >= 100, `${kind} ${longestStallMs} ms`);
+      if (kind !== 'idle') assert.ok(longestStallMs >= 50, `${kind} ${longestStallMs} ms`);
     }
     assert.deepEqual(
       { survived: connections.survived, corrupt: connections.corrupt, outOfOrder: connections.outOfOrder },

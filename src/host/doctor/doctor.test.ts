@@ -116,12 +116,14 @@ test('a batch tells which of its lines failed, and why', () => {
     'Command failed -:2',
     'RTNETLINK answers: Operation not permitted',
     'Command failed -:3',
+    'Command failed -:4',
     '',
   ].join('\n');
-  assert.deepEqual(batchResults(stderr, 3), [
+  assert.deepEqual(batchResults(stderr, 4), [
     works,
     { works: false, why: 'Error: Specified qdisc kind is unknown.' },
     { works: false, why: 'RTNETLINK answers: Operation not permitted' },
+    { works: false, why: 'it failed' },
   ]);
   assert.deepEqual(batchResults('', 2), [works, works]);
 });

@@ -26,15 +26,15 @@ const WORKS: Trial = { works: true };
 /** What a batch of `ip` or `tc` (run with `-force`) said on stderr about each of its lines, from 1. Pure. */
 export function batchResults(stderr: string, lines: number): Trial[] {
   const results: Trial[] = Array.from({ length: lines }, () => WORKS);
-  let words: string[] = [];
+  let words = '';
   for (const line of stderr.split('\n')) {
     const failed = /^Command failed .*:(\d+)$/.exec(line);
     if (!failed) {
-      if (line.trim() !== '') words.push(line.trim());
+      words = line.trim() || words;
       continue;
     }
-    results[Number(failed[1]) - 1] = { works: false, why: words.at(-1) ?? 'it failed' };
-    words = [];
+    results[Number(failed[1]) - 1] = { works: false, why: words || 'it failed' };
+    words = '';
   }
   return results;
 }

@@ -22,7 +22,15 @@ import {
   STATIC_PROGRAMS,
 } from './recipe.ts';
 import { choosePackages, moduleClosure, parseLibraries } from './resolve.ts';
-import { LIBRARY_DIRECTORY, LOADER, runStaged, type Stage, stagedProgram, unpackStage } from './stage.ts';
+import {
+  exists,
+  LIBRARY_DIRECTORY,
+  LOADER,
+  runStaged,
+  type Stage,
+  stagedProgram,
+  unpackStage,
+} from './stage.ts';
 
 const Manifest = z.object({
   kernelVersion: z.string(),
@@ -126,6 +134,7 @@ async function buildBase(work: string, { log, signal }: BuildOptions): Promise<v
   log('choosing programs, libraries and modules');
   await copyPrograms(stage, root);
   for (const directory of DATA_DIRECTORIES) {
+    if (!(await exists(join(stage.path, directory)))) continue;
     await cp(join(stage.path, directory), join(root, directory), { recursive: true, verbatimSymlinks: true });
   }
   await copyModules(stage, root, kernelVersion, log);

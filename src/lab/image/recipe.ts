@@ -43,8 +43,12 @@ export const PROGRAMS = [
 /** Those of the programs that need no libraries. */
 export const STATIC_PROGRAMS: ReadonlySet<string> = new Set(['busybox']);
 
-/** Data files that programs of the list look for, copied as they are. */
-export const DATA_DIRECTORIES = ['etc/iproute2', 'usr/lib/x86_64-linux-gnu/tc'] as const;
+/** Data files that programs of the list look for, copied as they are; no release of Debian has all of them. */
+export const DATA_DIRECTORIES = [
+  'etc/iproute2',
+  'usr/share/iproute2',
+  'usr/lib/x86_64-linux-gnu/tc',
+] as const;
 
 /** Names kmod answers to. */
 export const KMOD_NAMES = ['modprobe', 'depmod', 'insmod', 'lsmod', 'modinfo', 'rmmod'] as const;

@@ -47,15 +47,19 @@ async function mergeDirectory(from: string, to: string): Promise<void> {
   await rmdir(from);
 }
 
+/** Whether there is anything at `path`. */
+export function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** Path of a program of the stage. */
 export async function stagedProgram(stage: Stage, name: string): Promise<string> {
   for (const directory of ['usr/bin', 'usr/sbin']) {
     const path = join(stage.path, directory, name);
-    const exists = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (exists) return path;
+    if (await exists(path)) return path;
   }
   throw new ShadowferryError('INTERNAL', { why: `no package of the guest image holds the program ${name}` });
 }

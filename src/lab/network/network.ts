@@ -103,7 +103,7 @@ export function listLeftovers(id: string): Leftovers {
 export async function removeLabNetwork(id: string): Promise<void> {
   const { namespaces } = listLeftovers(id);
   if (namespaces.length === 0) return;
-  
+  await killProcessesIn(namespaces);
   await ipBatch(
     undefined,
     namespaces.map((name) => `netns delete ${name}`),

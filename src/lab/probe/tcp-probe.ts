@@ -86,9 +86,10 @@ class EchoStream {
     this.#sending = false;
     await this.#until(() => this.#outstanding === 0, limitMs);
     if (this.#outstanding > 0) {
-      this.gaps.unanswered(epochMs());
       this.result.error ??= `${this.#sent - this.#echoed} records were not echoed within ${limitMs} ms`;
     }
+    // All may have been answered when the connection was lost: there was an outage from then on nevertheless.
+    if (this.#dead) this.gaps.unanswered(epochMs());
     this.result.survived = this.result.opened && !this.#dead;
     this.result.longestStallMs = this.gaps.longestMs;
     this.#socket.removeAllListeners('close');

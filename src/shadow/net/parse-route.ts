@@ -41,6 +41,9 @@ const ENCAP_WORDS: Record<string, ReadonlySet<string>> = {
   ip6: new Set(['id', 'src', 'dst', 'hoplimit', 'tc']),
 };
 
+/** `PRIORITY:<tab>RULE`, in the same section as the routes. */
+const RULE = /^(\d+):\t(.*)$/;
+
 class NotUnderstood extends Error {}
 
 /** Words of one line, taken one by one. */
@@ -49,7 +52,7 @@ class Words {
   private at = 0;
 
   constructor(text: string) {
-    this.words = text.split(/\s+/).filter((word) => word !== '');
+    this.words = text.split(' ').filter((word) => word !== '');
   }
 
   take(): string {
@@ -190,7 +193,7 @@ export function parseRoutes(
   const tables = new Set<string>();
   for (let at = 0; at < lines.length; at++) {
     const line = lines[at] ?? '';
-    if (line === '' || /^\d+:\t/.test(line)) continue;
+    if (line === '' || RULE.test(line)) continue;
     const nexthops: string[] = [];
     for (let next = lines[at + 1]; next !== undefined && /^\s/.test(next); next = lines[++at + 1]) {
       const text = next.trim();
@@ -242,7 +245,7 @@ export function parseRules(
 ): Rule[] {
   const rules: Rule[] = [];
   for (const line of lines) {
-    const match = /^(\d+):\t(.*)$/.exec(line);
+    const match = RULE.exec(line);
     if (!match) continue;
     const words = new Words(match[2] ?? '');
     const args: string[] = [];

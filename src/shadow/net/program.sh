@@ -429,6 +429,7 @@ claim() {
       refused_claim=$found_index
       fail claim "the name $device is taken by another interface"
     fi
+    look_again
     return 1
   fi
   flags=0
@@ -454,6 +455,14 @@ claim() {
     attempt "$ip" link set dev "$device" down
   fi
   claimed_it
+}
+
+# Looks once more in a second: an interface that ends tells so before its name is free.
+look_again() {
+  (
+    sleep 1
+    echo look >&3
+  ) 5>&- 6>&- &
 }
 
 claimed_it() {
