@@ -73,7 +73,7 @@ async function demo(options: Options): Promise<void> {
     cacheDir: cacheDirectory(),
     devices: { a: [options.from], b: [options.to] },
     log: say,
-    qemu: { binary: QEMU, accelerator: 'tcg' },
+    qemu: { binary: QEMU, accelerator },
   });
   say(
     `Two hosts, "a" with ${options.from} and "b" with ${options.to}, and a peer outside. Booting VM "web1" on a (${accelerator}).`,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -34,6 +34,7 @@ function fakeQemu(t: TestContext, script: string) {
         binary,
         cacheDir: join(directory, 'cache'),
         kvmDevice: join(directory, 'kvm'),
+        modules: directory,
         env: {},
         ...options,
       }),
@@ -46,6 +47,14 @@ test('the instructions run in a real QEMU and end it with the expected code', {
 }, async () => {
   const result = await runsGuestCode('qemu-system-x86_64', 'tcg', { signal: signal(), timeoutMs: 15_000 });
   assert.deepEqual(result, { runs: true });
+});
+
+test('an accelerator that runs the instructions, but slowly, is not good enough', {
+  skip: findProgram('qemu-system-x86_64') === undefined && 'there is no qemu-system-x86_64 here',
+}, async () => {
+  // The time in which a processor does the work is too short for TCG, as it is for a KVM that interprets.
+  const result = await runsGuestCode('qemu-system-x86_64', 'tcg', { signal: signal(), timeoutMs: 60 });
+  assert.deepEqual(result, { runs: false, why: 'it did not run a guest within 60 ms' });
 });
 
 test('KVM that runs the instructions is used', x64, async (t) => {
@@ -88,7 +97,10 @@ test('a KVM that hangs costs the time limit, once, and the process is killed', x
   const started = performance.now();
   const answer = await qemu.ask({ timeoutMs: 400 });
   const took = performance.now() - started;
-  assert.deepEqual(answer, { kind: 'tcg', reason: 'KVM does not work here: it ran nothing within 400 ms' });
+  assert.deepEqual(answer, {
+    kind: 'tcg',
+    reason: 'KVM does not work here: it did not run a guest within 400 ms',
+  });
   assert.ok(took >= 390 && took < 1400, `${took} ms`);
   await qemu.ask({ timeoutMs: 400 });
   assert.equal(qemu.runs().length, 1);
@@ -133,6 +145,10 @@ test('KVM is left untouched where it cannot work or is not wanted', x64, async (
   assert.deepEqual(missing, { kind: 'tcg', reason: 'there is no /nowhere/kvm' });
   const unwanted = await qemu.ask({ env: { SHADOWFERRY_ACCELERATOR: 'tcg' } });
   assert.deepEqual(unwanted, { kind: 'tcg', reason: 'SHADOWFERRY_ACCELERATOR is "tcg"' });
+  mkdirSync(join(qemu.directory, 'kvm_pvm'));
+  const reason = "this machine's KVM (kvm_pvm) runs only guests that were made for it";
+  assert.deepEqual(await qemu.ask(), { kind: 'tcg', reason });
+  mkdirSync(join(qemu.directory, 'kvm_amd')); // a machine with both has hardware virtualisation
   assert.deepEqual(await qemu.ask({ binary: 'no-such-qemu' }), {
     kind: 'tcg',
     reason: 'there is no no-such-qemu to try KVM with',

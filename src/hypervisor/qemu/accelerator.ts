@@ -1,9 +1,11 @@
 /**
- * Whether KVM really runs guests here. That /dev/kvm exists proves nothing: nested, emulated or restricted hosts
- * have one that refuses or hangs. So a QEMU runs a handful of guest instructions under KVM, in a process of its
- * own and against a clock; anything but the expected exit code means TCG.
+ * Whether KVM really runs guests here. That /dev/kvm exists proves nothing: nested or restricted hosts have one
+ * that refuses, hangs, or runs only guests made for it. So a QEMU runs the first steps of a kernel under KVM, in a
+ * process of its own and against a clock; anything but the expected exit code means TCG.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   accessSync,
   closeSync,
@@ -23,6 +25,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { findProgram } from '../../base/find-program.ts';
+import { EXIT_CODE, EXIT_PORT, probeFirmware } from './probe-firmware.ts';
 
 export interface Accelerator {
   kind: 'kvm' | 'tcg';
@@ -42,30 +45,8 @@ export interface AcceleratorOptions {
   fresh?: boolean;
   /** Replaced by tests. */
   kvmDevice?: string;
+  modules?: string;
   env?: NodeJS.ProcessEnv;
-}
-
-/** What the guest writes to the debug exit port; QEMU ends with twice that plus one. */
-const ANSWER = 0x2a;
-const EXPECTED_EXIT = ANSWER * 2 + 1;
-const EXIT_PORT = 0xf4;
-
-/**
- * A 64 KiB firmware image that begins, as x86 does, 16 bytes before its end: it counts down from 4096, writes the
- * answer to the debug exit port, and stops.
- */
-export function answeringFirmware(): Uint8Array {
-  const HLT = 0xf4;
-  const image = new Uint8Array(65_536).fill(HLT);
-  const code = [
-    ...[0xb9, 0x00, 0x10], // mov cx, 0x1000
-    ...[0xe2, 0xfe], //       loop to itself until cx is 0
-    ...[0xb0, ANSWER], //     mov al, ANSWER
-    ...[0xe6, EXIT_PORT], //  out EXIT_PORT, al
-    ...[HLT],
-  ];
-  image.set(code, image.length - 16);
-  return image;
 }
 
 type RunResult = { runs: true } | { runs: false; why: string };
@@ -108,7 +89,7 @@ export async function runsGuestCode(
   const log = join(directory, 'log');
   const logFd = openSync(log, 'w'); // a file, because a stuck process would hold its end of a pipe
   try {
-    writeFileSync(firmware, answeringFirmware());
+    writeFileSync(firmware, probeFirmware());
     const child = spawn(
       binary,
       [
@@ -122,9 +103,9 @@ export async function runsGuestCode(
     if (end === 'timeout') child.kill('SIGKILL');
     child.unref();
     signal.throwIfAborted();
-    if (end === 'timeout') return { runs: false, why: `it ran nothing within ${timeoutMs} ms` };
+    if (end === 'timeout') return { runs: false, why: `it did not run a guest within ${timeoutMs} ms` };
     if (end instanceof Error) return { runs: false, why: end.message };
-    if (end.code === EXPECTED_EXIT) return { runs: true };
+    if (end.code === EXIT_CODE) return { runs: true };
     return {
       runs: false,
       why: lastLine(log) || `QEMU ended with ${end.killedBy ?? `exit code ${end.code}`}`,
@@ -137,11 +118,12 @@ export async function runsGuestCode(
 
 const Kept = z.object({ key: z.string(), kind: z.enum(['kvm', 'tcg']), reason: z.string() });
 
-/** What the answer depends on: this boot's kernel, this QEMU, this user. */
+/** What the answer depends on: this boot's kernel, this QEMU, this user, and what is tried. */
 function keyOf(binary: string): string {
+  const tried = createHash('sha256').update(probeFirmware()).digest('hex').slice(0, 16);
   const { size, mtimeMs } = statSync(binary);
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  return [boot, realpathSync(binary), size, mtimeMs, process.getuid?.()].join(' ');
+  return [boot, realpathSync(binary), size, mtimeMs, process.getuid?.(), tried].join(' ');
 }
 
 function recall(file: string, key: string): Accelerator | undefined {
@@ -164,10 +146,18 @@ function keep(file: string, key: string, answer: Accelerator): void {
   }
 }
 
-/** Why KVM need not be tried; undefined when it must be. Does not open the device: even that may hang. */
-function ruledOut(kvmDevice: string, env: NodeJS.ProcessEnv): string | undefined {
+/**
+ * Why KVM need not be tried; undefined when it must be. Does not open the device: even that may hang.
+ * Without hardware virtualisation the kernel may have kvm_pvm, whose guests must have been made for it: it runs
+ * the beginning of any other as an interpreter and then hangs.
+ */
+function ruledOut(kvmDevice: string, modules: string, env: NodeJS.ProcessEnv): string | undefined {
   if (env.SHADOWFERRY_ACCELERATOR === 'tcg') return 'SHADOWFERRY_ACCELERATOR is "tcg"';
   if (process.arch !== 'x64') return `the guests are x86-64 and this machine is ${process.arch}`;
+  const has = (module: string) => existsSync(join(modules, module));
+  if (has('kvm_pvm') && !has('kvm_intel') && !has('kvm_amd')) {
+    return "this machine's KVM (kvm_pvm) runs only guests that were made for it";
+  }
   if (!existsSync(kvmDevice)) return `there is no ${kvmDevice}`;
   try {
     accessSync(kvmDevice, constants.R_OK | constants.W_OK);
@@ -190,9 +180,10 @@ export async function probeAccelerator({
   timeoutMs = 1500,
   fresh = false,
   kvmDevice = '/dev/kvm',
+  modules = '/sys/module',
   env = process.env,
 }: AcceleratorOptions): Promise<Accelerator> {
-  const reason = ruledOut(kvmDevice, env);
+  const reason = ruledOut(kvmDevice, modules, env);
   if (reason !== undefined) return { kind: 'tcg', reason };
   const path = findProgram(binary);
   if (path === undefined) return { kind: 'tcg', reason: `there is no ${binary} to try KVM with` };

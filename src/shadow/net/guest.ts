@@ -15,7 +15,11 @@ async function runScript(
   args: readonly string[],
   options: { signal: AbortSignal; check: boolean },
 ): Promise<{ code: number; stdout: string; stderr: string }> {
-  return agent.exec(['/bin/sh', '-s', '--', ...args], { input: script, env: { PATH, LC_ALL: 'C' }, ...options });
+  return agent.exec(['/bin/sh', '-s', '--', ...args], {
+    input: script,
+    env: { PATH, LC_ALL: 'C' },
+    ...options,
+  });
 }
 
 /**

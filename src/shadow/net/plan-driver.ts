@@ -37,6 +37,7 @@ function planFeature(
   pairs: Pairs,
   found: Findings,
 ) {
+  if (feature.fixed) return; // the device's nature, nobody's choice
   const short = SHORT_NAMES[feature.name];
   const there = abilities?.features.find((f) => f.name === feature.name);
   if (there?.fixed && there.on !== feature.on) {
@@ -48,7 +49,7 @@ function planFeature(
     return;
   }
   if (short === null) return; // follows from its parts
-  if (there !== undefined ? there.on === feature.on : feature.fixed) return;
+  if (there?.fixed) return;
   pairs.words.push(short ?? feature.name, onOff(feature.on));
   pairs.keys.push(featureKey(feature.name));
 }
@@ -108,7 +109,6 @@ function groupDrafts(
       now = String(max);
       found.adaptations.push({ key, value, now, how: `${deviceWord(abilities)} takes at most ${now}` });
     }
-    if (there?.value === now) continue;
     pairs.words.push(name, now);
     pairs.keys.push(key);
   }
@@ -120,7 +120,8 @@ function groupDrafts(
 /**
  * Driver settings as at most five calls of ethtool. Those that reset the link of some drivers are made while the
  * device is down: a link that comes up twice takes seconds.
- * With abilities, what the device already has by default is left alone.
+ * Abilities say what is fixed and what the largest values are. The values they hold are those of the device they were
+ * learned from, which somebody may have configured: they say nothing about a fresh one.
  */
 export function driverDrafts(
   driver: DriverState,

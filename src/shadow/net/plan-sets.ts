@@ -68,7 +68,7 @@ export function adoptSet(context: PlanContext, found: Findings): Draft[] {
       ],
       [linkKey('mac'), linkKey('mtu'), ...options.map(([name]) => bondKey(name))],
     ),
-    ...linkDrafts(link, temporary, { stage: 'prepare' }),
+    ...linkDrafts(link, temporary, { stage: 'prepare', later: names.interface }),
     ...ipv6LinkDrafts(shadow, temporary).filter((d) => d.stage === 'prepare'),
     ...(standby === undefined
       ? []

@@ -64,6 +64,8 @@ export interface LinkOptions {
   /** Undefined: left alone (a bond sets its members' MTU). */
   mtu?: number;
   key?: (field: keyof LinkState) => string;
+  /** Its name in stage `rest`, where that is another. */
+  later?: string;
 }
 
 /** `ip link set` for everything that is not as it is on a fresh interface; one line each, so that one may fail. */
@@ -75,7 +77,6 @@ export function linkDrafts(link: LinkState, dev: string, options: LinkOptions): 
   if (options.mac !== undefined) set('mac', 'address', options.mac);
   if (options.mtu !== undefined) set('mtu', 'mtu', String(options.mtu));
   set('txqueuelen', 'txqueuelen', String(link.txqueuelen));
-  if (link.alias !== undefined && link.alias !== '') set('alias', 'alias', link.alias);
   if (link.group !== 'default' && link.group !== '') set('group', 'group', link.group);
   if (!link.multicast) set('multicast', 'multicast', 'off');
   if (!link.arp) set('arp', 'arp', 'off');
@@ -83,6 +84,11 @@ export function linkDrafts(link: LinkState, dev: string, options: LinkOptions): 
   if (link.allmulti) set('allmulti', 'allmulticast', 'on');
   // before addresses: a VRF takes them away when it takes the interface
   if (link.master !== undefined) set('master', 'master', link.master.name);
+  if (link.alias !== undefined && link.alias !== '') {
+    // free text, which no batch takes: where it does not part what belongs together
+    const argv = ['link', 'set', 'dev', options.later ?? dev, 'alias', link.alias];
+    drafts.push(draft('rest', 'ip', argv, [key('alias')]));
+  }
   return drafts;
 }
 
