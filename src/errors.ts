@@ -80,6 +80,11 @@ export const CATALOGUE = {
     what: 'there is no lab in {directory}',
     fix: 'Start one with "shadowferry lab up".',
   },
+  PROGRAM_LOST: {
+    kind: 'missing',
+    what: 'the replay program is not in the guest of VM "{vm}" any more: {why}',
+    fix: 'If the guest was restarted, the state that the device had is gone with it; shut the VM down and start it again, and it starts with its device.',
+  },
   TOOL_MISSING: { kind: 'missing', what: '{tool} is missing on this machine', fix: '{install}' },
   RIGHTS_MISSING: {
     kind: 'missing',
@@ -133,6 +138,11 @@ export const CATALOGUE = {
     kind: 'refused',
     what: 'the guest refused to release device {device}',
     fix: 'Find what uses the device in the guest, release it and try again; the VM still has the device.',
+  },
+  LAB_EXISTS: {
+    kind: 'refused',
+    what: 'a lab is up already, in {directory}',
+    fix: 'Use it, or remove it with "shadowferry lab down".',
   },
   LAB_NETWORK_EXISTS: {
     kind: 'refused',

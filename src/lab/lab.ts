@@ -186,11 +186,16 @@ export class Lab implements AsyncDisposable {
     return findVm(this.hosts[host], name, signal);
   }
 
+  /** Lets go of the lab, which stays as it is, for a process that ends before it. */
+  close(): void {
+    this.journal.dispose();
+    this.ownership.close();
+  }
+
   /** Ends everything that still runs in the lab and removes it. */
   async dispose(): Promise<void> {
     await (this.network?.dispose() ?? removeLabNetwork(this.id));
-    this.journal.dispose();
-    this.ownership.close();
+    this.close();
     rmSync(this.directory, { recursive: true, force: true });
   }
 

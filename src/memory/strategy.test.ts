@@ -23,12 +23,19 @@ test('a device that pins memory is attached after pre-copy', () => {
   assert.equal(chooseStrategy('auto', { ...facts, devicePinsMemory: true }).action, 'precopy');
 });
 
+const limits = { budgetMs: 10_000, stallMs: 2_000, postcopyAllowed: false };
+const sample = { atMs: 11_000, transferred: 1, remaining: 2, dirtyRate: 3, round: 9 };
+
 test('a copy over its budget turns to post-copy where allowed, else is taken back', () => {
-  const sample = { atMs: 11_000, transferred: 1, remaining: 2, dirtyRate: 3, round: 9 };
-  assert.equal(
-    superviseCopy({ ...sample, atMs: 9_000 }, 0, { budgetMs: 10_000, postcopyAllowed: false }).action,
-    'continue',
-  );
-  assert.equal(superviseCopy(sample, 0, { budgetMs: 10_000, postcopyAllowed: true }).action, 'postcopy');
-  assert.equal(superviseCopy(sample, 0, { budgetMs: 10_000, postcopyAllowed: false }).action, 'abort');
+  assert.equal(superviseCopy({ ...sample, atMs: 9_000 }, 0, 8_900, limits).action, 'continue');
+  assert.equal(superviseCopy(sample, 0, 10_900, { ...limits, postcopyAllowed: true }).action, 'postcopy');
+  assert.equal(superviseCopy(sample, 0, 10_900, limits).action, 'abort');
+});
+
+test('a dead link is never answered with post-copy, in or over the budget', () => {
+  for (const budgetMs of [5_000, 60_000]) {
+    const decision = superviseCopy(sample, 0, 8_000, { ...limits, budgetMs, postcopyAllowed: true });
+    assert.equal(decision.action, 'abort');
+    assert.match(decision.reason, /link to the destination is dead/);
+  }
 });

@@ -67,13 +67,31 @@ export interface CopySample {
 export interface CopyLimits {
   /** Longest time the copy may take. */
   budgetMs: number;
+  /** Longest time without a byte sent before the link counts as dead. */
+  stallMs: number;
   postcopyAllowed: boolean;
 }
 
 export type CopyDecision = { action: 'continue' | 'postcopy' | 'abort'; reason: string };
 
-/** Decides what to do with a pre-copy that runs: within its budget it goes on; after it, post-copy if allowed, else back. */
-export function superviseCopy(sample: CopySample, startedAtMs: number, limits: CopyLimits): CopyDecision {
+/**
+ * Decides what to do with a pre-copy that runs: within its budget it goes on; after it, post-copy if allowed, else back.
+ * Over a link that carries nothing post-copy would lose the VM, so that is always the way back.
+ * @param progressedAtMs when a byte was last seen to be sent
+ */
+export function superviseCopy(
+  sample: CopySample,
+  startedAtMs: number,
+  progressedAtMs: number,
+  limits: CopyLimits,
+): CopyDecision {
+  const quiet = sample.atMs - progressedAtMs;
+  if (quiet > limits.stallMs) {
+    return {
+      action: 'abort',
+      reason: `nothing was sent for ${Math.round(quiet)} ms: the link to the destination is dead`,
+    };
+  }
   const elapsed = sample.atMs - startedAtMs;
   if (elapsed <= limits.budgetMs)
     return { action: 'continue', reason: `within the budget of ${limits.budgetMs} ms` };

@@ -9,6 +9,8 @@ export const Limits = z.object({
   unplugMs: z.number().int().positive().default(15_000),
   /** Longest copy of memory before the strategy gives up on pre-copy. */
   copyMs: z.number().int().positive().default(300_000),
+  /** Longest time without a byte sent before the link counts as dead. */
+  stallMs: z.number().int().positive().default(10_000),
   /** Longest wait for the new device to carry traffic, per try. */
   attachMs: z.number().int().positive().default(20_000),
   /** Tries to plug the new device before the VM is left degraded. */

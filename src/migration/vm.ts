@@ -1,9 +1,10 @@
 /** A VM that runs (or waits) on a host, with the connections that drive it. */
 import { rmSync } from 'node:fs';
+import { z } from 'zod';
 import { ShadowferryError } from '../errors.ts';
 import { type Host, tapName } from '../host/host.ts';
 import { AgentClient } from '../hypervisor/agent/client.ts';
-import { endQemu, findQemu, type QemuProcess, startQemu } from '../hypervisor/qemu/process.ts';
+import { endQemu, findQemu, type QemuProcess, recordSpec, startQemu } from '../hypervisor/qemu/process.ts';
 import { type Placement, type VmSpec, vmPaths } from '../hypervisor/qemu/spec.ts';
 import { cont } from '../hypervisor/qmp/commands.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
@@ -93,8 +94,17 @@ export async function bootVm(
     // a standby's link is down until it is needed: the switch must not see one MAC on two ports
     if (nic.direct && nic.standby === 'virtio') await setStandbyLink(vm, nic.id, false);
   }
+  vm.qemu = recordSpec(vm.qemu, { ...spec, machine: await concreteMachine(vm, spec.machine) });
   await cont(vm.qemu.monitor);
   return vm;
+}
+
+const Machines = z.array(z.object({ name: z.string(), alias: z.string().optional() }));
+
+/** The versioned type behind an alias such as `q35`, which means another machine to another QEMU. */
+async function concreteMachine(vm: RunningVm, machine: string): Promise<string> {
+  const machines = await vm.qemu.monitor.execute('query-machines', undefined, { schema: Machines });
+  return machines.find(({ alias }) => alias === machine)?.name ?? machine;
 }
 
 export async function setStandbyLink(vm: RunningVm, nic: string, up: boolean): Promise<void> {

@@ -10,7 +10,14 @@ import { reasonOf, ShadowferryError } from '../errors.ts';
 import { MAX_EVENT_LINE, type ProgramEvent, parseProgramEvent } from './net/program.ts';
 
 /** What a host may tell the program. */
-export type ProgramCommand = 'leave' | 'adopt' | 'rollback' | 'giveback' | 'rescan' | 'stop';
+export type ProgramCommand =
+  | 'leave'
+  | 'adopt'
+  | 'rollback'
+  | 'giveback'
+  | 'rescan'
+  | 'stop'
+  | `ping ${number}`;
 
 export type TimedEvent = ProgramEvent & { arrivedMs: number };
 

@@ -117,6 +117,27 @@ export async function enterUserNamespace(): Promise<RightsDecision> {
   });
 }
 
+/** Whether this process came here by `enterUserNamespace` or `enterNamespacesOf`. */
+export function inUserNamespace(): boolean {
+  return process.env[MARK] !== undefined;
+}
+
+/**
+ * Replaces this process by itself (same pid, arguments, directory) in the user namespace of process `pid`, with the
+ * networks that were made there; does nothing when it is in one already. Call it before anything is opened.
+ * @throws ShadowferryError TOOL_MISSING; COMMAND_FAILED when that process belongs to another user
+ */
+export async function enterNamespacesOf(pid: number): Promise<void> {
+  if (inUserNamespace()) return;
+  const enter = ['--preserve-credentials', '--user', '--net', '--mount', `--target=${pid}`, '--'];
+  await exec(['nsenter', ...enter, 'true']);
+  if (!process.execve) throw new ShadowferryError('TOOL_MISSING', NEWER_NODE);
+  const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  // another mount namespace is entered at its root directory
+  const back = ['sh', '-c', 'cd "$1" && shift && exec "$@"', 'sh', process.cwd()];
+  process.execve(await find('nsenter'), ['nsenter', ...enter, ...back, ...again], { ...process.env, [MARK]: '1' });
+}
+
 const NEWER_NODE = { tool: 'process.execve of Node', install: 'Use Node 24 or newer.' };
 
 async function readSwitches(): Promise<UserNamespaceSwitches> {

@@ -1,7 +1,6 @@
 /** Copy: QEMU moves the memory; we watch, report, and let the strategy decide. Ends at `pre-switchover`. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { nowMs } from '../../base/clock.ts';
-import { raceSignal } from '../../base/deadline.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { migrate, migrateStartPostcopy, queryMigrate } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
@@ -70,68 +69,66 @@ function failure(info: MigrationInfo, status: string): ShadowferryError {
   return new ShadowferryError('MIGRATION_FAILED', { why: info['error-desc'] ?? `QEMU says "${status}"` });
 }
 
+/** Watches a copy with the strategy's eyes; ends only by throwing, or when `signal` aborts. */
+async function supervise(run: Run, preflight: Preflight, signal: AbortSignal): Promise<void> {
+  const startedAt = nowMs();
+  const { copyMs, stallMs } = run.request.limits;
+  let progressedAt = startedAt;
+  let sent = -1;
+  let postcopy = preflight.strategy === 'postcopy';
+  await watchProgress(run, 'copy', signal, async ({ ram }) => {
+    const sample = {
+      atMs: nowMs(),
+      transferred: ram?.transferred ?? 0,
+      remaining: ram?.remaining ?? 0,
+      dirtyRate: ram === undefined ? 0 : ram['dirty-pages-rate'] * ram['page-size'],
+      round: ram?.['dirty-sync-count'] ?? 0,
+    };
+    if (sample.transferred !== sent) progressedAt = sample.atMs;
+    sent = sample.transferred;
+    const decision = superviseCopy(sample, startedAt, progressedAt, {
+      budgetMs: postcopy ? Number.POSITIVE_INFINITY : copyMs,
+      stallMs,
+      postcopyAllowed: preflight.postcopyAllowed,
+    });
+    if (decision.action === 'continue') return;
+    decide(run, decision);
+    if (decision.action === 'abort') throw new ShadowferryError('MIGRATION_FAILED', { why: decision.reason });
+    postcopy = true;
+    await migrateStartPostcopy(run.source.qemu.monitor);
+  });
+}
+
 export async function copy(run: Run, preflight: Preflight, reserved: Reserved): Promise<void> {
   const { monitor } = run.source.qemu;
-  await step(
-    run,
-    'copy',
-    'copy memory',
-    { undo: [{ kind: 'cancel-copy' }], critical: preflight.continuity !== 'bridge' },
-    async () => {
-      const over = new AbortController();
-      const signal = AbortSignal.any([run.cancel, over.signal]);
-      const paused = monitor.waitFor(
-        (event) => event.name === 'MIGRATION' && ENDED.has(String(event.data.status)),
-        { signal: run.cancel },
-      );
-      // QEMU of the destination gone means that the stream will never end well; the source may take long to notice
-      const lost = reserved.vm.qemu.monitor.closed.then((error) => {
-        throw new ShadowferryError('MIGRATION_FAILED', {
-          why: `the destination's QEMU is gone (${error?.message ?? 'closed'})`,
-        });
-      });
-      lost.catch(() => {});
-      const startedAt = nowMs();
-      await migrate(monitor, reserved.uri, { signal: run.cancel });
-      let postcopy = preflight.strategy === 'postcopy';
-      if (postcopy) await migrateStartPostcopy(monitor);
-      const watching = watchProgress(run, 'copy', signal, async (info) => {
-        const { ram } = info;
-        if (ram === undefined || postcopy) return;
-        const sample = {
-          atMs: nowMs(),
-          transferred: ram.transferred,
-          remaining: ram.remaining,
-          dirtyRate: ram['dirty-pages-rate'] * ram['page-size'],
-          round: ram['dirty-sync-count'],
-        };
-        const limits = { budgetMs: run.request.limits.copyMs, postcopyAllowed: preflight.postcopyAllowed };
-        const decision = superviseCopy(sample, startedAt, limits);
-        if (decision.action === 'continue') return;
-        decide(run, decision);
-        if (decision.action === 'abort')
-          throw new ShadowferryError('MIGRATION_FAILED', { why: decision.reason });
-        postcopy = true;
-        await migrateStartPostcopy(monitor);
-      });
-      // ends only by failing, or by `over`
-      const watched = watching.catch((error: unknown) => {
-        if (!over.signal.aborted) throw error;
-        return new Promise<never>(() => {});
-      });
-      watched.catch(() => {});
-      try {
-        const event = await raceSignal(
-          Promise.race([paused.promise, lost, watched.then(() => paused.promise)]),
-          run.cancel,
-        );
-        const status = String(event.data.status);
-        if (status !== 'pre-switchover') throw failure(await queryMigrate(monitor), status);
-        run.timeline.mark('source paused', event.arrivedMs);
-      } finally {
-        over.abort();
-        paused.dispose();
-      }
-    },
-  );
+  const options = { undo: [{ kind: 'cancel-copy' } as const], critical: preflight.continuity !== 'bridge' };
+  await step(run, 'copy', 'copy memory', options, async () => {
+    const over = new AbortController();
+    using paused = monitor.waitFor(
+      (event) => event.name === 'MIGRATION' && ENDED.has(String(event.data.status)),
+      { signal: run.cancel },
+    );
+    // QEMU of the destination gone means that the stream will never end well; the source may take long to notice
+    const lost = reserved.vm.qemu.monitor.closed.then((error) => {
+      const why = `the destination's QEMU is gone (${error?.message ?? 'closed'})`;
+      throw new ShadowferryError('MIGRATION_FAILED', { why });
+    });
+    await migrate(monitor, reserved.uri, { signal: run.cancel });
+    if (preflight.strategy === 'postcopy') await migrateStartPostcopy(monitor);
+    const watched = supervise(run, preflight, AbortSignal.any([run.cancel, over.signal])).catch(
+      (error: unknown) => {
+        if (over.signal.aborted) return new Promise<never>(() => {}); // not needed any more
+        throw error;
+      },
+    );
+    for (const loose of [lost, watched]) loose.catch(() => {});
+    try {
+      const event = await Promise.race([paused.promise, lost, watched.then(() => paused.promise)]);
+      const status = String(event.data.status);
+      if (status !== 'pre-switchover') throw failure(await queryMigrate(monitor), status);
+      run.timeline.mark('source paused', event.arrivedMs);
+    } finally {
+      over.abort();
+    }
+  });
 }

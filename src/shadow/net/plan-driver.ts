@@ -158,7 +158,7 @@ export function driverDrafts(
       option: '-A',
       stage: 'prepare',
       settings: driver.pause,
-      there: undefined,
+      there: abilities?.pause,
       key: pauseKey,
       what: 'pause parameter',
     },

@@ -1,0 +1,102 @@
+/** What there is in a lab: hosts, devices with their claims, VMs, and how to reach the guest. Reads only. */
+import { deadline } from '../base/deadline.ts';
+import type { HostDevice } from '../host/host.ts';
+import { findQemu } from '../hypervisor/qemu/process.ts';
+import { type NicSpec, nicIds, vmPaths } from '../hypervisor/qemu/spec.ts';
+import { qomList, queryStatus } from '../hypervisor/qmp/commands.ts';
+import { openMigration } from '../migration/history.ts';
+import { GUEST_ADDRESS, GUEST_ADDRESS6 } from './guest-setup.ts';
+import { LAB_HOSTS, type Lab } from './lab.ts';
+
+/** A QEMU that does not answer is told as such; it serves one client at a time. */
+const ANSWER_MS = 5_000;
+
+export interface NicStatus {
+  id: string;
+  mac: string;
+  standby: NicSpec['standby'];
+  direct: { device: string; model: string; plugged: boolean } | null;
+}
+
+export interface VmStatus {
+  name: string;
+  owner: string;
+  epoch: number;
+  /** QEMU's run state, or `migrating` (only its own command may talk to it then), `silent`, `gone`. */
+  state: string;
+  pid: number | null;
+  memoryMiB: number | null;
+  nics: NicStatus[];
+  console: string | null;
+}
+
+export interface LabStatus {
+  id: string;
+  directory: string;
+  hosts: {
+    name: string;
+    migrationAddress: string;
+    devices: (HostDevice & { claimedBy: string | null })[];
+  }[];
+  vms: VmStatus[];
+  /** How to reach the guest: its addresses, its service ports, and the words that run a program beside its peers. */
+  guest: { address: string; address6: string; ports: Record<string, number>; from: string[] };
+}
+
+async function vmStatus(lab: Lab, owned: { vm: string; owner: string; epoch: number }): Promise<VmStatus> {
+  const { vm: name, owner, epoch } = owned;
+  const unknown = { name, owner, epoch, pid: null, memoryMiB: null, nics: [], console: null };
+  if (openMigration(lab.journal, name) !== undefined) return { ...unknown, state: 'migrating' };
+  const host = LAB_HOSTS.find((known) => known === owner);
+  if (host === undefined) return { ...unknown, state: 'gone' };
+  const signal = deadline(`the monitor of VM "${name}"`, ANSWER_MS);
+  try {
+    const qemu = await findQemu(lab.hosts[host].vmDirectory(name), signal);
+    if (qemu === undefined) return { ...unknown, state: 'gone' };
+    try {
+      const { status } = await queryStatus(qemu.monitor, { signal });
+      const plugged = new Set(
+        (await qomList(qemu.monitor, '/machine/peripheral', { signal })).map((entry) => entry.name),
+      );
+      const nics = qemu.spec.nics.map((nic): NicStatus => {
+        const { id, mac, standby, direct } = nic;
+        const isPlugged = plugged.has(nicIds(nic).directDevice);
+        return { id, mac, standby, direct: direct === undefined ? null : { ...direct, plugged: isPlugged } };
+      });
+      const { memoryMiB } = qemu.spec;
+      const console = vmPaths(qemu.directory).serial;
+      return { name, owner, epoch, state: status, pid: qemu.identity.pid, memoryMiB, nics, console };
+    } finally {
+      await qemu.monitor.close();
+    }
+  } catch (error) {
+    if (signal.aborted) return { ...unknown, state: 'silent' };
+    throw error;
+  }
+}
+
+export async function labStatus(lab: Lab): Promise<LabStatus> {
+  const claims = await lab.ownership.claims();
+  const hosts = LAB_HOSTS.map((name) => ({
+    name,
+    migrationAddress: lab.hosts[name].migrationAddress,
+    devices: lab.hosts[name].devices().map((device) => ({
+      ...device,
+      claimedBy: claims.find((claim) => claim.host === name && claim.device === device.id)?.vm ?? null,
+    })),
+  }));
+  const vms: VmStatus[] = [];
+  for (const owned of await lab.ownership.list()) vms.push(await vmStatus(lab, owned));
+  return {
+    id: lab.id,
+    directory: lab.directory,
+    hosts,
+    vms,
+    guest: {
+      address: GUEST_ADDRESS,
+      address6: GUEST_ADDRESS6,
+      ports: { echo: 7, digest: 9, source: 19 },
+      from: lab.outside([]),
+    },
+  };
+}

@@ -1,0 +1,71 @@
+/** What the journal says of migrations that are over or should be. Reads only. */
+import { z } from 'zod';
+import { ShadowferryError } from '../errors.ts';
+import { NetShadow } from '../shadow/net/model.ts';
+import { ReplayPlan } from '../shadow/net/plan-model.ts';
+import type { Journal, JournalMigration } from './journal.ts';
+
+/** Kinds of notes that a later process needs. */
+export const NOTE = {
+  /** The shadow as the device left it, and the plan that was put into the guest: JSON of `StagedNote`. */
+  staged: 'staged',
+  /** A degraded VM has its device again. */
+  reattached: 'reattached',
+} as const;
+
+export const StagedNote = z.object({ shadow: NetShadow, plan: ReplayPlan });
+export type StagedNote = z.infer<typeof StagedNote>;
+
+const Summary = z.object({
+  totalMs: z.number(),
+  blackoutMs: z.number().nullable(),
+  memoryBytes: z.number(),
+  error: z.object({ code: z.string(), message: z.string() }).optional(),
+});
+export type Summary = z.infer<typeof Summary>;
+
+/** Figures of a migration's result; undefined while it runs. */
+export function summaryOf(migration: JournalMigration): Summary | undefined {
+  if (migration.result === null) return undefined;
+  return Summary.safeParse(JSON.parse(migration.result)).data;
+}
+
+/** The migration of a VM that the journal holds open: under way, or left by a process that ended. */
+export function openMigration(journal: Journal, vm: string): JournalMigration | undefined {
+  return journal.migrations({ vm, open: true })[0];
+}
+
+/** @throws MIGRATION_BUSY: only the command of a migration may talk to its VM. */
+export function refuseBusy(journal: Journal, vm: string): void {
+  const open = openMigration(journal, vm);
+  if (open !== undefined) throw new ShadowferryError('MIGRATION_BUSY', { vm, id: open.id });
+}
+
+/** The degraded migration that the VM still suffers from. */
+export function degradedMigration(journal: Journal, vm: string): JournalMigration | undefined {
+  const last = journal
+    .migrations({ vm })
+    .findLast(({ ending }) => ending === 'completed' || ending === 'degraded');
+  if (last?.ending !== 'degraded') return undefined;
+  return journal.notes(last.id).some(({ kind }) => kind === NOTE.reattached) ? undefined : last;
+}
+
+/** The error that says that a VM is degraded, with the reason that its migration gave. */
+export function degradedError(migration: JournalMigration): ShadowferryError {
+  const { vm, destination: host } = migration;
+  const why = summaryOf(migration)?.error?.message ?? 'its device is missing';
+  return new ShadowferryError('DEGRADED', { vm, host, why });
+}
+
+/** What was staged in a migration; undefined when it never came so far. */
+export function stagedOf(journal: Journal, migration: string): StagedNote | undefined {
+  const text = journal.notes(migration).findLast(({ kind }) => kind === NOTE.staged)?.text;
+  return text === undefined ? undefined : StagedNote.parse(JSON.parse(text));
+}
+
+/** Figures of the last migration of this VM that went well: the best that is known beforehand. */
+export function lastFigures(journal: Journal, vm: string): (Summary & { id: string }) | undefined {
+  const last = journal.migrations({ vm }).findLast(({ ending }) => ending === 'completed');
+  const summary = last === undefined ? undefined : summaryOf(last);
+  return last === undefined || summary === undefined ? undefined : { ...summary, id: last.id };
+}

@@ -1,0 +1,215 @@
+/**
+ * A guest made of files, for tests of the program: a tree for /sys and /proc/sys, and tools that note what they are
+ * called with and do to the tree what the kernel would.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { deadline, raceSignal } from '../../base/deadline.ts';
+import { exec } from '../../base/exec.ts';
+import type { GuestFile } from './compile.ts';
+import type { ReplayPlan } from './plan-model.ts';
+import { type ProgramEvent, parseProgramEvent, programFiles } from './program.ts';
+
+/** Shells that guests have, of those that are here. */
+export const SHELLS: [string, ...string[]][] = [['dash'], ['busybox', 'sh'], ['bash']];
+
+export async function hasShell([shell]: readonly [string, ...string[]]): Promise<boolean> {
+  return exec([shell, ...(shell === 'busybox' ? ['true'] : ['-c', ':'])]).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * Notes each call as: number of words, name, words, all ended by NUL; a batch as its lines. Fails at words that say
+ * so, in the ways that the real ones do.
+ */
+const TOOL = String.raw`#!/bin/sh
+note() { printf '%s\0' "$#" "$@" >>"$RECORD"; }
+classes=$ROOT/sys/class/net
+does() {
+  note "$NAME" "$@"
+  case $1 in -6 | -4) shift ;; esac
+  for word; do
+    case $word in
+      FAIL) echo 'RTNETLINK answers: Invalid argument' >&2; return 2 ;;
+      EXISTS) echo 'RTNETLINK answers: File exists' >&2; return 2 ;;
+      GARBAGE) echo 'Error: either "to" is duplicate, or "GARBAGE" is a garbage.' >&2; exit 255 ;;
+      UNSUPPORTED) echo 'netlink error: Operation not supported' >&2; return 1 ;;
+    esac
+  done
+  case "$1 $2" in
+    'link add') mkdir -p "$classes/$4/bonding"; echo 'active-backup 1' >"$classes/$4/bonding/mode" ;;
+    'link delete') rm -rf "$classes/$4" ;;
+    'link set')
+      case $5 in
+        master) mkdir -p "$classes/$6/lower_$4" ;;
+        name)
+          mv "$classes/$4" "$classes/$6"
+          if [ -e "$PCI/net/$4" ]; then mv "$PCI/net/$4" "$PCI/net/$6"; fi
+          ;;
+      esac
+      ;;
+  esac
+  return 0
+}
+case " $* " in *' monitor '*) exec sleep 3600 ;; esac
+case $* in
+  *'-force -batch '*)
+    options=
+    while [ "$1" != -force ]; do options="$options $1"; shift; done
+    set -f
+    number=0
+    result=0
+    while IFS= read -r words; do
+      number=$((number + 1))
+      does $options $words || { echo "Command failed $3:$number" >&2; result=1; }
+    done <"$3"
+    exit $result
+    ;;
+esac
+does "$@"
+`;
+
+export class FakeGuest {
+  readonly base: string = mkdtempSync(join(tmpdir(), 'fake-guest-'));
+  readonly root: string = join(this.base, 'root');
+  readonly dir: string = join(this.base, 'run', 'net0');
+  readonly #record = join(this.base, 'record');
+  readonly #port = join(this.base, 'port');
+  #program: ChildProcess | undefined;
+
+  /** The tree has the device of `plan`, under the name `device`, down and with a link. */
+  constructor(plan: ReplayPlan, device = plan.deviceName) {
+    const pci = join(this.root, 'sys/bus/pci/devices', plan.match.pciPath);
+    for (const name of ['ip', 'tc', 'ethtool']) {
+      const path = join(this.base, 'bin', name);
+      const head = Object.entries({ NAME: name, RECORD: this.#record, ROOT: this.root, PCI: pci })
+        .map(([key, value]) => `${key}='${value}'\n`)
+        .join('');
+      this.put(path, TOOL.replace('\n', `\n${head}`));
+      chmodSync(path, 0o755);
+    }
+    writeFileSync(this.#record, '');
+    this.plug(plan, device, 7);
+    for (const { tool, argv } of Object.values(plan.sets).flat()) {
+      if (tool === 'write' && argv[0] !== undefined)
+        mkdirSync(dirname(join(this.root, argv[0])), { recursive: true });
+    }
+  }
+
+  put(path: string, text: string): void {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
+
+  /** Puts the device into the tree. */
+  plug(plan: ReplayPlan, device: string, ifindex: number): void {
+    const pci = join(this.root, 'sys/bus/pci/devices', plan.match.pciPath);
+    for (const directory of [join(pci, 'net', device), join(this.root, 'sys/class/net', device)]) {
+      this.put(join(directory, 'address'), `${plan.match.mac}\n`);
+      this.put(join(directory, 'ifindex'), `${ifindex}\n`);
+      this.put(join(directory, 'flags'), '0x1002\n');
+      this.put(join(directory, 'carrier'), '1\n');
+    }
+  }
+
+  inTree(path: string): string | undefined {
+    const file = join(this.root, path);
+    return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+  }
+
+  /** Installs the plans and starts the program in the foreground of `shell`; it is ready afterwards. */
+  async start(shell: readonly [string, ...string[]], plan: ReplayPlan, source = plan): Promise<void> {
+    const files = programFiles({ dir: this.dir, port: this.#port, destination: plan, source });
+    for (const { path, text } of files satisfies GuestFile[]) this.put(path, text);
+    rmSync(this.#port, { force: true });
+    await exec(['mkfifo', this.#port]);
+    const [program, ...args] = shell;
+    this.#program = spawn(program, [...args, join(this.dir, 'program.sh'), this.dir, 'run'], {
+      stdio: 'ignore',
+      detached: true,
+      env: { SHADOWFERRY_ROOT: this.root, SHADOWFERRY_TOOLS: join(this.base, 'bin') },
+    });
+    await this.event('ready');
+  }
+
+  /** What the program was told by a host, which is heard by the program only. */
+  command(text: string): void {
+    writeFileSync(this.#port, `${text}\n`, { flag: 'a' });
+  }
+
+  events(): ProgramEvent[] {
+    const log = join(this.dir, 'log.jsonl');
+    if (!existsSync(log)) return [];
+    return readFileSync(log, 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => {
+        const event = parseProgramEvent(line);
+        if (event === undefined) throw new Error(`not an event: ${line}`);
+        return event;
+      });
+  }
+
+  /** Waits for the `count`-th event of this kind. */
+  async event<E extends ProgramEvent['e']>(kind: E, count = 1): Promise<ProgramEvent> {
+    const signal = deadline(`event ${kind}`, 20_000);
+    const changed = () => this.events().filter((event) => event.e === kind)[count - 1];
+    const { promise, resolve } = Promise.withResolvers<ProgramEvent>();
+    const watcher = watch(this.dir, () => {
+      const found = changed();
+      if (found !== undefined) resolve(found);
+    });
+    try {
+      return changed() ?? (await raceSignal(promise, signal));
+    } catch (error) {
+      throw new Error(`no event ${kind} in ${JSON.stringify(this.events())}`, { cause: error });
+    } finally {
+      watcher.close();
+    }
+  }
+
+  /** Calls of tools since the last time: name and arguments. */
+  calls(): string[][] {
+    const words = readFileSync(this.#record, 'utf8').split('\0').slice(0, -1);
+    writeFileSync(this.#record, '');
+    const calls: string[][] = [];
+    for (let at = 0; at < words.length; ) {
+      const count = Number(words[at]);
+      calls.push(words.slice(at + 1, at + 1 + count));
+      at += 1 + count;
+    }
+    return calls;
+  }
+
+  get pid(): number {
+    return this.#program?.pid ?? 0;
+  }
+
+  /** Waits until the program has ended. */
+  async stopped(): Promise<void> {
+    const program = this.#program;
+    if (program?.exitCode !== null || program.signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => program.once('exit', () => resolve()));
+    await raceSignal(ended, deadline('the end of the program', 10_000));
+  }
+
+  /** Ends the program, if it still runs, and removes the tree. */
+  async end(): Promise<void> {
+    this.#program?.kill('SIGTERM');
+    await this.stopped();
+    rmSync(this.base, { recursive: true, force: true });
+  }
+}
