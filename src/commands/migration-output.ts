@@ -1,6 +1,6 @@
 /** How the result of a migration is printed: one JSON line for programs, a table for people, a record for the page. */
 import { formatBytes, formatMs } from '../base/units.ts';
-import { CATALOGUE, KINDS } from '../errors.ts';
+import { CATALOGUE, KINDS, ShadowferryError } from '../errors.ts';
 import type { ProbeResult } from '../lab/probe/probes.ts';
 import type { MigrationResult } from '../migration/result.ts';
 import type { MigrationReport } from '../report/model.ts';
@@ -12,8 +12,20 @@ const round = (ms: number) => Math.round(ms * 10) / 10;
 
 /** Exit code of a command whose migration did not end well. */
 export function exitCodeOf(result: MigrationResult): number {
-  const kind = result.error === undefined ? 'failed' : CATALOGUE[result.error.code].kind;
-  return KINDS[kind].exit;
+  const error = errorOf(result);
+  return KINDS[error === undefined ? 'failed' : CATALOGUE[error.code].kind].exit;
+}
+
+/** Why a migration did not end well: of a degraded one, that it is, and how to go on. */
+export function errorOf(result: MigrationResult): MigrationResult['error'] {
+  if (result.ending !== 'degraded') return result.error;
+  const { vm, destination: host } = result;
+  const { code, message, fix } = new ShadowferryError('DEGRADED', {
+    vm,
+    host,
+    why: result.error?.message ?? 'the device is missing',
+  });
+  return { code, message, fix };
 }
 
 /** The last line of `--json`. */
@@ -22,6 +34,7 @@ export function resultLine(
   observed: Observation | undefined,
 ): Record<string, unknown> {
   const { shadow } = result;
+  const error = errorOf(result);
   const { opened = 0, survived = 0, outOfOrder = 0, corrupt = 0 } = observed?.connections ?? {};
   return {
     type: 'result',
@@ -61,7 +74,7 @@ export function resultLine(
     },
     decisions: result.decisions,
     warnings: result.warnings,
-    ...(result.error === undefined ? {} : { error: result.error }),
+    ...(error === undefined ? {} : { error }),
     left: result.left,
   };
 }
@@ -145,6 +158,7 @@ export function renderResult(result: MigrationResult, observed: Observation | un
   for (const { key, why } of result.shadow.lost) lines.push(`  lost: ${key}: ${why}`);
   for (const text of result.warnings) lines.push(`  warning: ${text}`);
   for (const text of result.left) lines.push(`  left to do: ${text}`);
-  if (result.error) lines.push(`  ${result.error.message} (${result.error.code})`, `  ${result.error.fix}`);
+  const error = errorOf(result);
+  if (error) lines.push(`  ${error.message} (${error.code})`, `  ${error.fix}`);
   return `${lines.join('\n')}\n`;
 }

@@ -1,21 +1,59 @@
 /** Options that several commands share. */
+import { closeSync, existsSync, mkdtempSync, openSync, rmdirSync, statSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { reasonOf, ShadowferryError } from '../errors.ts';
+import type { NicSpec } from '../hypervisor/qemu/spec.ts';
+import { type PlanFile, parsePlan } from '../migration/plan-file.ts';
 import type { MigrationReport } from '../report/model.ts';
 import { renderReport } from '../report/page.ts';
 
 /** A whole number of an option. @throws INPUT_FIELD naming it */
-export function wholeNumber(field: string, least: number): (text: string) => number {
+export function wholeNumber(
+  field: string,
+  least: number,
+  most: number = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (Number.isInteger(value) && value >= least) return value;
-    throw new ShadowferryError('INPUT_FIELD', {
-      field,
-      problem: `"${text}" is not a whole number of at least ${least}`,
-    });
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    const bounds = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new ShadowferryError('INPUT_FIELD', { field, problem: `"${text}" is not a whole number ${bounds}` });
   };
+}
+
+/** The VM's memory in MiB: less does not boot, more does not fit a spec. */
+export const memoryMiB = wholeNumber('--memory', 128, 1024 * 1024);
+
+/** @throws UNKNOWN_MODE */
+export function standbyOf(text: string): NicSpec['standby'] {
+  if (text === 'none' || text === 'virtio' || text === 'failover') return text;
+  const allowed = 'none, virtio, failover';
+  throw new ShadowferryError('UNKNOWN_MODE', { field: '--standby', value: text, allowed });
+}
+
+/**
+ * Makes sure that a file that is to be written at the end can be, before anything runs; changes nothing.
+ * @throws INPUT_FIELD
+ */
+export function checkWritable(field: string, file: string | undefined): void {
+  if (file === undefined) return;
+  try {
+    if (file === '') throw new Error('it has no name');
+    const there = statSync(file, { throwIfNoEntry: false });
+    if (there !== undefined) {
+      if (there.isDirectory()) throw new Error('it is a directory');
+      closeSync(openSync(file, 'a'));
+      return;
+    }
+    let directory = dirname(file);
+    while (!existsSync(directory)) directory = dirname(directory);
+    // tried, as a file system may refuse what the permissions allow
+    rmdirSync(mkdtempSync(join(directory, '.shadowferry-')));
+  } catch (error) {
+    throw new ShadowferryError('INPUT_FIELD', { field, problem: `${file} cannot be written: ${reasonOf(error)}` });
+  }
 }
 
 /** `NIC=DEVICE`, repeated. @throws INPUT_FIELD, DEVICE_CLAIMED_TWICE */
@@ -38,27 +76,40 @@ export function cancelOnSignal(): AbortSignal {
   return controller.signal;
 }
 
-export async function writeReport(file: string, report: MigrationReport): Promise<void> {
+/** Writes what an option names, with the directories above it. @throws INPUT_FIELD */
+export async function writeOutput(field: string, file: string, text: string): Promise<void> {
   try {
     await mkdir(dirname(file), { recursive: true });
-    await writeFile(file, renderReport(report));
+    await writeFile(file, text);
   } catch (error) {
-    throw new ShadowferryError('INPUT_FIELD', {
-      field: '--report',
-      problem: `cannot be written: ${reasonOf(error)}`,
-    });
+    const problem = `${file} cannot be written: ${reasonOf(error)}`;
+    throw new ShadowferryError('INPUT_FIELD', { field, problem });
   }
 }
 
-export async function readInput(field: string, file: string): Promise<string> {
+export function writeReport(file: string, report: MigrationReport): Promise<void> {
+  return writeOutput('--report', file, renderReport(report));
+}
+
+/** Reads a plan file. @throws PLAN_INVALID, also when it cannot be read */
+export async function readPlan(file: string): Promise<PlanFile> {
+  let text: string;
   try {
-    return await readFile(file, 'utf8');
+    text = await readFile(file, 'utf8');
   } catch (error) {
-    throw new ShadowferryError('INPUT_FIELD', {
-      field,
-      problem: `${file} cannot be read: ${reasonOf(error)}`,
-    });
+    throw new ShadowferryError('PLAN_INVALID', { file, problem: `it cannot be read (${reasonOf(error)})` });
   }
+  return parsePlan(file, text);
+}
+
+/** One line on standard output: for programs, and for people. */
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** One line for people, away from what programs read. */
+export function say(line: string): void {
+  process.stderr.write(`${line}\n`);
 }
 
 /** Directory for what outlives a command: `SHADOWFERRY_STATE`, else the system's for root, else the user's. */
@@ -66,4 +117,11 @@ export function stateDirectory(env: NodeJS.ProcessEnv = process.env): string {
   if (env.SHADOWFERRY_STATE) return env.SHADOWFERRY_STATE;
   if (process.getuid?.() === 0) return '/var/lib/shadowferry';
   return join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'shadowferry');
+}
+
+/** The state directory, said to this process by its environment as well: in a user namespace everybody is root. */
+export function fixedStateDirectory(): string {
+  const directory = stateDirectory();
+  process.env.SHADOWFERRY_STATE = directory;
+  return directory;
 }

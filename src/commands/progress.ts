@@ -38,8 +38,11 @@ interface Slot {
   say: (text: string) => void;
 }
 
-/** A list of the phases that fills as they end; plain lines where the output is no terminal. */
-export function listProgress(): ProgressView {
+/**
+ * A list of the phases that fills as they end; plain lines where the output is no terminal, and with `plain` (where
+ * something else is written in between).
+ */
+export function listProgress(plain = false): ProgressView {
   const slots = new Map<Phase, Slot>();
   for (const phase of PHASES) {
     const ended = Promise.withResolvers<void>();
@@ -63,6 +66,9 @@ export function listProgress(): ProgressView {
     {
       concurrent: false,
       exitOnError: false,
+      fallbackRendererCondition: plain,
+      // its own would end the process at Ctrl-C, with the migration half done
+      registerSignalListeners: false,
       rendererOptions: { collapseErrors: false, showErrorMessage: true },
     },
   );

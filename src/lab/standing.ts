@@ -35,20 +35,21 @@ function writeNote(state: string, note: Note): void {
   const whole = `${file}.${process.pid}`;
   writeFileSync(whole, JSON.stringify(note), { mode: 0o600 });
   try {
-    if (readNote(state) === undefined) rmSync(file, { force: true });
     linkSync(whole, file);
   } catch (error) {
-    const directory = readNote(state)?.directory ?? state;
-    throw new ShadowferryError('LAB_EXISTS', { directory }, { cause: error });
+    const there = readNote(state);
+    if (there === undefined) throw error;
+    throw new ShadowferryError('LAB_EXISTS', { directory: there.directory }, { cause: error });
   } finally {
     rmSync(whole, { force: true });
   }
 }
 
-/** @throws LAB_EXISTS when the note of a lab is in the state directory. */
+/** @throws LAB_EXISTS when the note of a lab is in the state directory; one that cannot be read is removed. */
 export function refuseSecondLab(state: string): void {
   const note = readNote(state);
-  if (note !== undefined) throw new ShadowferryError('LAB_EXISTS', { directory: note.directory });
+  if (note === undefined) rmSync(noteFile(state), { force: true });
+  else throw new ShadowferryError('LAB_EXISTS', { directory: note.directory });
 }
 
 function startKeeper(directory: string): Note['keeper'] {

@@ -23,7 +23,14 @@ test('a device that pins memory is attached after pre-copy', () => {
   assert.equal(chooseStrategy('auto', { ...facts, devicePinsMemory: true }).action, 'precopy');
 });
 
-const limits = { budgetMs: 10_000, stallMs: 2_000, postcopyAllowed: false };
+const limits = {
+  budgetMs: 10_000,
+  stallMs: 2_000,
+  postcopyAllowed: false,
+  downtimeMs: 300,
+  maxDowntimeMs: 300,
+  downtimeSinceRound: 0,
+};
 const sample = { atMs: 11_000, transferred: 1, remaining: 2, dirtyRate: 3, round: 9 };
 
 test('a copy over its budget turns to post-copy where allowed, else is taken back', () => {
@@ -38,4 +45,18 @@ test('a dead link is never answered with post-copy, in or over the budget', () =
     assert.equal(decision.action, 'abort');
     assert.match(decision.reason, /link to the destination is dead/);
   }
+});
+
+test("the blackout to aim at is raised step by step, up to the user's limit, while rounds pass without an end", () => {
+  const raised: number[] = [];
+  let [downtimeMs, downtimeSinceRound] = [20, 1];
+  for (let round = 1; round < 30; round += 1) {
+    const now = { ...sample, atMs: 1_000, round };
+    const decision = superviseCopy(now, 0, 1_000, { ...limits, downtimeMs, downtimeSinceRound });
+    if (decision.action !== 'raise-downtime') continue;
+    downtimeMs = decision.downtimeMs;
+    downtimeSinceRound = round;
+    raised.push(downtimeMs);
+  }
+  assert.deepEqual(raised, [40, 80, 160, 300]);
 });

@@ -70,9 +70,36 @@ export interface CopyLimits {
   /** Longest time without a byte sent before the link counts as dead. */
   stallMs: number;
   postcopyAllowed: boolean;
+  /** Blackout that QEMU aims at now, and the longest it may be allowed to aim at. */
+  downtimeMs: number;
+  maxDowntimeMs: number;
+  /** Round in which `downtimeMs` was set. */
+  downtimeSinceRound: number;
 }
 
-export type CopyDecision = { action: 'continue' | 'postcopy' | 'abort'; reason: string };
+/**
+ * Blackout to aim at first. QEMU stops the VM as soon as it could send the rest within its limit, so a generous limit
+ * is a long blackout even for a guest that would have converged to a short one.
+ */
+export const FIRST_DOWNTIME_MS = 20;
+
+/** Rounds over memory that may pass without reaching the limit before it is doubled. */
+export const PATIENCE_ROUNDS = 3;
+
+export type CopyDecision =
+  | { action: 'continue' | 'postcopy' | 'abort'; reason: string }
+  | { action: 'raise-downtime'; downtimeMs: number; reason: string };
+
+function withinBudget(sample: CopySample, limits: CopyLimits): CopyDecision {
+  const { budgetMs, downtimeMs, maxDowntimeMs } = limits;
+  const rounds = sample.round - limits.downtimeSinceRound;
+  if (rounds < PATIENCE_ROUNDS || downtimeMs >= maxDowntimeMs) {
+    return { action: 'continue', reason: `within the budget of ${budgetMs} ms` };
+  }
+  const raised = Math.min(downtimeMs * 2, maxDowntimeMs);
+  const reason = `${rounds} rounds did not come down to a blackout of ${downtimeMs} ms: ${raised} ms are allowed now`;
+  return { action: 'raise-downtime', downtimeMs: raised, reason };
+}
 
 /**
  * Decides what to do with a pre-copy that runs: within its budget it goes on; after it, post-copy if allowed, else back.
@@ -93,8 +120,7 @@ export function superviseCopy(
     };
   }
   const elapsed = sample.atMs - startedAtMs;
-  if (elapsed <= limits.budgetMs)
-    return { action: 'continue', reason: `within the budget of ${limits.budgetMs} ms` };
+  if (elapsed <= limits.budgetMs) return withinBudget(sample, limits);
   const late = `not done after ${Math.round(elapsed)} ms (${sample.remaining} bytes remain, round ${sample.round})`;
   return limits.postcopyAllowed
     ? { action: 'postcopy', reason: `${late}: the rest follows after the switchover` }

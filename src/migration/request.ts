@@ -30,7 +30,7 @@ export const MigrationRequest = z.object({
   dryRun: z.boolean().default(false),
   /** Bytes per second, 0 for as fast as it goes. */
   maxBandwidth: z.number().int().nonnegative().default(0),
-  /** Blackout that pre-copy aims at, ms. */
+  /** Longest blackout that pre-copy may aim at, ms; it aims lower first. */
   downtimeLimitMs: z.number().int().positive().default(300),
   limits: Limits.default(() => Limits.parse({})),
 });

@@ -2,9 +2,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { nowMs } from '../../base/clock.ts';
 import { ShadowferryError } from '../../errors.ts';
-import { migrate, migrateStartPostcopy, queryMigrate } from '../../hypervisor/qmp/commands.ts';
+import {
+  migrate,
+  migrateSetParameters,
+  migrateStartPostcopy,
+  queryMigrate,
+} from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
-import { superviseCopy } from '../../memory/strategy.ts';
+import { FIRST_DOWNTIME_MS, superviseCopy } from '../../memory/strategy.ts';
 import type { ProgressEvent } from '../events.ts';
 import type { Phase } from '../machine.ts';
 import { decide, type Run, step } from '../run.ts';
@@ -76,6 +81,8 @@ async function supervise(run: Run, preflight: Preflight, signal: AbortSignal): P
   let progressedAt = startedAt;
   let sent = -1;
   let postcopy = preflight.strategy === 'postcopy';
+  let downtimeMs = Math.min(FIRST_DOWNTIME_MS, run.request.downtimeLimitMs);
+  let downtimeSinceRound = 1;
   await watchProgress(run, 'copy', signal, async ({ ram }) => {
     const sample = {
       atMs: nowMs(),
@@ -90,9 +97,18 @@ async function supervise(run: Run, preflight: Preflight, signal: AbortSignal): P
       budgetMs: postcopy ? Number.POSITIVE_INFINITY : copyMs,
       stallMs,
       postcopyAllowed: preflight.postcopyAllowed,
+      downtimeMs,
+      maxDowntimeMs: run.request.downtimeLimitMs,
+      downtimeSinceRound,
     });
     if (decision.action === 'continue') return;
     decide(run, decision);
+    if (decision.action === 'raise-downtime') {
+      ({ downtimeMs } = decision);
+      downtimeSinceRound = sample.round;
+      await migrateSetParameters(run.source.qemu.monitor, { 'downtime-limit': downtimeMs });
+      return;
+    }
     if (decision.action === 'abort') throw new ShadowferryError('MIGRATION_FAILED', { why: decision.reason });
     postcopy = true;
     await migrateStartPostcopy(run.source.qemu.monitor);

@@ -8,7 +8,7 @@ import { captureShadow, removeProgram } from '../../shadow/net/guest.ts';
 import type { NetShadow, Outcome } from '../../shadow/net/model.ts';
 import { verify } from '../../shadow/net/verify.ts';
 import { programDirectory, type Run, step, waitAfter } from '../run.ts';
-import { endVm } from '../vm.ts';
+import { endVm, type RunningVm } from '../vm.ts';
 import type { Replayed } from './attach.ts';
 import { watchProgress } from './copy.ts';
 import type { Preflight } from './preflight.ts';
@@ -51,6 +51,15 @@ async function drain(run: Run): Promise<MigrationInfo> {
   }
 }
 
+/** Stops the replay program of a NIC and removes it from the guest. */
+export async function endProgram(vm: RunningVm, nic: string, waitMs: number): Promise<void> {
+  const signal = waitAfter('the end of the program in the guest', waitMs);
+  const stopped = vm.channel.waitFor((event) => event.e === 'stopped', signal);
+  vm.channel.send('stop');
+  await stopped;
+  await removeProgram(vm.agent, programDirectory(nic), signal);
+}
+
 export async function settle(
   run: Run,
   facts: { preflight: Preflight; reserved: Reserved; staged: Staged; replayed: Replayed | undefined },
@@ -64,7 +73,7 @@ export async function settle(
     await run.ownership.releaseDevice({ host: source.host.name, device, vm: source.qemu.spec.name });
   });
   reserved.vm.qemu = recordSpec(reserved.vm.qemu, destinationSpec(run));
-  const { agent, channel } = reserved.vm;
+  const { agent } = reserved.vm;
   if (replayed === undefined) return { memory, after: undefined, outcomes: [] };
   const after = await step(run, 'settle', 'compare with the shadow', {}, async () => {
     const signal = waitAfter('the guest agent on the destination', run.request.limits.agentMs);
@@ -74,11 +83,7 @@ export async function settle(
   const learned = abilitiesOf(after);
   if (learned !== undefined) await run.abilities.remember(learned);
   await step(run, 'settle', 'remove the program from the guest', {}, async () => {
-    const signal = waitAfter('the end of the program in the guest', run.request.limits.agentMs);
-    const stopped = channel.waitFor((event) => event.e === 'stopped', signal);
-    channel.send('stop');
-    await stopped;
-    await removeProgram(agent, programDirectory(nic.id), signal);
+    await endProgram(reserved.vm, nic.id, run.request.limits.agentMs);
   });
   return { memory, after, outcomes: verify(staged.shadow, after, staged.plan, replayed.results) };
 }

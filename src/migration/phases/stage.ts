@@ -1,11 +1,13 @@
 /** Stage: all that can be done before the device leaves. The shadow is captured last. */
 import { CHANNEL_PORT } from '../../hypervisor/qemu/spec.ts';
 import { migrateSetCapabilities, migrateSetParameters } from '../../hypervisor/qmp/commands.ts';
+import { FIRST_DOWNTIME_MS } from '../../memory/strategy.ts';
 import { captureShadow, installProgram } from '../../shadow/net/guest.ts';
 import type { NetShadow } from '../../shadow/net/model.ts';
 import { planReplay } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
+import { NOTE, type StagedNote } from '../history.ts';
 import { programDirectory, type Run, step, waitBefore } from '../run.ts';
 import { setStandbyLink } from '../vm.ts';
 import type { Preflight } from './preflight.ts';
@@ -42,7 +44,7 @@ export async function stage(run: Run, preflight: Preflight): Promise<Staged> {
     await migrateSetCapabilities(source.qemu.monitor, capabilitiesFor(preflight), { signal });
     const parameters = {
       'max-bandwidth': run.request.maxBandwidth || UNLIMITED,
-      'downtime-limit': run.request.downtimeLimitMs,
+      'downtime-limit': Math.min(FIRST_DOWNTIME_MS, run.request.downtimeLimitMs),
     };
     await migrateSetParameters(source.qemu.monitor, parameters, { signal });
   });
@@ -58,6 +60,8 @@ export async function stage(run: Run, preflight: Preflight): Promise<Staged> {
     continuity: preflight.continuity,
     ...(preflight.abilities === undefined ? {} : { abilities: preflight.abilities }),
   });
+  // who finds the VM without its device later must know what the device had
+  run.journal.note(run.id, NOTE.staged, JSON.stringify({ shadow, plan } satisfies StagedNote));
   const dir = programDirectory(nic.id);
   await step(
     run,

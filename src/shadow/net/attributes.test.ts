@@ -12,8 +12,8 @@ describe('attributesOf', () => {
     const wanted = {
       'address.inet.10.77.0.10/24': 'scope global broadcast 10.77.0.255 label eth0:lab',
       'address.inet.10.88.0.1/32,peer=10.88.0.2': 'scope global metric 70',
-      'address.inet6.fd78::10/64': 'scope global dynamic nodad noprefixroute',
-      'address.inet6.fd79::10/128': 'scope global deprecated nodad',
+      'address.inet6.fd78::10/64': 'scope global dynamic noprefixroute',
+      'address.inet6.fd79::10/128': 'scope global deprecated',
       'coalesce.rx-usecs': '50',
       'feature.tx-tcp-segmentation': 'off',
       'link.alias': 'lab "uplink" №1',

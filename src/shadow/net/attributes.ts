@@ -96,7 +96,8 @@ function addressValue(address: Address, name: string): string {
   if (address.state.includes('dynamic')) words.push('dynamic');
   // For ever valid and not preferred: somebody wants it so, it has not merely run out.
   else if (address.preferredSeconds === 0) words.push('deprecated');
-  return [...words, ...address.flags.toSorted()].join(' ');
+  // how the address was once added: it says nothing about an address that is in use
+  return [...words, ...address.flags.filter((flag) => flag !== 'nodad').toSorted()].join(' ');
 }
 
 function routeValue(route: Route, name: string): string {

@@ -135,6 +135,7 @@ export class FakeGuest {
     const files = programFiles({ dir: this.dir, port: this.#port, destination: plan, source });
     for (const { path, text } of files satisfies GuestFile[]) this.put(path, text);
     rmSync(this.#port, { force: true });
+    rmSync(join(this.dir, 'log.jsonl'), { force: true });
     await exec(['mkfifo', this.#port]);
     const [program, ...args] = shell;
     this.#program = spawn(program, [...args, join(this.dir, 'program.sh'), this.dir, 'run'], {

@@ -191,14 +191,11 @@ export function onwardDrafts(shadow: NetShadow): Draft[] {
 /**
  * What a shadow interface without a standby needs when it gets a link again: the neighbours that it forgot, and no
  * memory of those that were asked in vain, which would not be asked again for up to a second. The bond announces
- * itself.
+ * itself. Static neighbours too: a bond that lost its last member takes the MAC of the next one, and any change of
+ * an interface's MAC makes the kernel forget them all.
  */
 export function carrierDrafts(shadow: NetShadow): Draft[] {
   const flush = (state: string) =>
     draft('traffic', 'ip', ['neighbour', 'flush', 'dev', shadow.link.name, 'nud', state]);
-  const learned = neighbourDrafts(
-    { ...shadow, neighbours: shadow.neighbours.filter((n) => !isStatic(n)) },
-    'prime',
-  );
-  return [flush('incomplete'), flush('failed'), ...learned];
+  return [flush('incomplete'), flush('failed'), ...neighbourDrafts(shadow, 'prime')];
 }

@@ -176,6 +176,10 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
     ...lowerDrafts(context),
     ...lessMtu,
     join,
+    // a bond without members forgets the MAC that it was given, and takes that of its first one
+    ...(standIn === 'bond' && context.standby === undefined && shadow.hardware?.mac !== link.mac
+      ? [setLink('raise', names.interface, 'address', link.mac)]
+      : []),
     // with a standby the carrier was never lost, and with it nothing else
     ...(context.standby === undefined ? carrierDrafts(shadow) : []),
   ];

@@ -595,7 +595,7 @@ rollback() {
   if [ -n "$left" ] && [ -n "$found" ] && [ "$found_index" = "$claimed" ]; then
     if [ "$standin" = none ]; then
       # nothing was taken from it
-      waiting=1 replayed=1 traffic=1 carrier=
+      waiting=1 replayed=1 traffic=1 carrier=1
     else
       claimed=
     fi
@@ -670,6 +670,7 @@ tell_udev() {
 
 end() {
   trap '' TERM INT HUP
+  IFS=' ' # the signal may have come while a read had another
   # shellcheck disable=SC2086 # pids, to be split
   kill $children 2>/dev/null
   if [ -n "$link_file" ]; then rm -f "$link_file"; fi
@@ -706,7 +707,7 @@ start() {
   mkdir -p "$run" || exit 1
   end_earlier
   rm -f "$run"/* "$pids"
-  exec 6>"$dir/log.jsonl" 2>/dev/null
+  exec 6>"$dir/log.jsonl"
   trap end EXIT
   trap 'exit 0' TERM INT HUP
   # shellcheck source=/dev/null
@@ -759,7 +760,7 @@ open_port() {
 
 start
 emit ready "\"pid\":$$"
-while IFS= read -r event <&3; do
+while read -r event <&3; do
   case $event in
     adopt | leave | rollback | giveback | attach | rescan | stop | 'ping '*) obey "$event" ;;
     *) look ;;

@@ -4,7 +4,7 @@ import { featureKey } from './keys.ts';
 import type { NetShadow, Outcome, Setting } from './model.ts';
 import type { OperationSet, ReplayPlan } from './plan-model.ts';
 
-/** How one operation of the replay plan ended in the guest. */
+/** How one operation of the replay plan ended in the guest; those that went well may be left out. */
 export interface OperationResult {
   id: number;
   /** Exit code. */
@@ -21,7 +21,7 @@ interface Context {
   after: NetShadow;
   /** How messages call the new device. */
   device: string;
-  /** By key: the operations that were to restore it. */
+  /** By key: how the operations that were to restore it ended. */
   operations: ReadonlyMap<string, OperationResult[]>;
 }
 
@@ -70,14 +70,18 @@ function elsewhere(key: string, after: NetShadow, now: ReadonlyMap<string, strin
   return undefined;
 }
 
+/** The program tells only of operations that failed, so those of the plan that it does not name went well. */
 function operationsByKey(
   plan: VerifyPlan | undefined,
   results: readonly OperationResult[],
 ): Map<string, OperationResult[]> {
   const byKey = new Map<string, OperationResult[]>();
-  for (const result of results) {
-    const operation = plan?.sets?.[result.set ?? 'attach']?.find(({ id }) => id === result.id);
-    for (const key of operation?.attributes ?? []) byKey.set(key, [...(byKey.get(key) ?? []), result]);
+  for (const set of ['adopt', 'attach'] as const) {
+    for (const { id, attributes } of plan?.sets?.[set] ?? []) {
+      const told = results.filter((result) => result.id === id && (result.set ?? 'attach') === set);
+      const all = told.length > 0 ? told : [{ id, rc: 0, set }];
+      for (const key of attributes) byKey.set(key, [...(byKey.get(key) ?? []), ...all]);
+    }
   }
   return byKey;
 }

@@ -1,0 +1,144 @@
+/** `shadowferry migrate`: moves a VM of the standing lab. */
+import { isDeepStrictEqual } from 'node:util';
+import { type Command, Option } from 'commander';
+import { deadline } from '../base/deadline.ts';
+import { ShadowferryError } from '../errors.ts';
+import { hostOf } from '../lab/lab.ts';
+import { openStandingLab } from '../lab/standing.ts';
+import { degradedError, degradedMigration, refuseBusy } from '../migration/history.ts';
+import { type PlanFile, planText } from '../migration/plan-file.ts';
+import { type MigrationRequest, parseRequest } from '../migration/request.ts';
+import { disconnectVm } from '../migration/vm.ts';
+import { askBeforeHandOver } from './confirm.ts';
+import {
+  cancelOnSignal,
+  checkWritable,
+  deviceMap,
+  fixedStateDirectory,
+  readPlan,
+  wholeNumber,
+  writeOutput,
+} from './options.ts';
+import { showMigration } from './show-migration.ts';
+
+interface Options {
+  to?: string;
+  device?: Record<string, string>;
+  continuity?: string;
+  strategy?: string;
+  maxBandwidth?: number;
+  downtimeLimit?: number;
+  dryRun?: boolean;
+  planOut?: string;
+  plan?: string;
+  hold?: boolean;
+  probe?: boolean;
+  bulkRate: number;
+  report?: string;
+  json?: boolean;
+}
+
+const CONNECT_MS = 10_000;
+
+/** Fields of a request by the option that gives them. */
+function given(vm: string | undefined, options: Options): [option: string, field: keyof MigrationRequest, value: unknown][] {
+  return [
+    ['vm', 'vm', vm],
+    ['--to', 'destination', options.to],
+    ['--device', 'devices', options.device],
+    ['--continuity', 'continuity', options.continuity],
+    ['--strategy', 'strategy', options.strategy],
+    ['--max-bandwidth', 'maxBandwidth', options.maxBandwidth],
+    ['--downtime-limit', 'downtimeLimitMs', options.downtimeLimit],
+  ];
+}
+
+/**
+ * What is asked for: by the options, or by a plan file, which the options may repeat but not contradict. Pure.
+ * @throws INPUT_FIELD, UNKNOWN_MODE
+ */
+export function requestOf(vm: string | undefined, options: Options, plan: PlanFile | undefined): MigrationRequest {
+  const dryRun = options.dryRun ?? false;
+  const told = given(vm, options).filter(([, , value]) => value !== undefined);
+  if (plan !== undefined) {
+    for (const [option, field, value] of told) {
+      if (isDeepStrictEqual(value, plan.request[field])) continue;
+      const [mine, its] = [JSON.stringify(value), JSON.stringify(plan.request[field])];
+      const problem = `${mine} contradicts the plan, which says ${its}`;
+      throw new ShadowferryError('INPUT_FIELD', { field: option, problem });
+    }
+    return { ...plan.request, dryRun };
+  }
+  for (const [option, value] of [
+    ['vm', vm],
+    ['--to', options.to],
+  ] as const) {
+    if (value !== undefined && value !== '') continue;
+    throw new ShadowferryError('INPUT_FIELD', { field: option, problem: 'is missing, and there is no --plan' });
+  }
+  return parseRequest({ ...Object.fromEntries(told.map(([, field, value]) => [field, value])), dryRun });
+}
+
+async function migrate(name: string | undefined, options: Options): Promise<void> {
+  const plan = options.plan === undefined ? undefined : await readPlan(options.plan);
+  const request = requestOf(name, options, plan);
+  checkWritable('--report', options.report);
+  checkWritable('--plan-out', options.planOut);
+  const lab = await openStandingLab(fixedStateDirectory());
+  const cancel = cancelOnSignal();
+  try {
+    hostOf(lab, request.destination, '--to');
+    refuseBusy(lab.journal, request.vm);
+    const degraded = degradedMigration(lab.journal, request.vm);
+    if (degraded !== undefined) throw degradedError(degraded);
+    const vm = await lab.find(request.vm, deadline(`connecting to VM "${request.vm}"`, CONNECT_MS, cancel));
+    try {
+      const { preflight, result, destinationVm } = await showMigration({
+        lab,
+        vm,
+        request,
+        cancel,
+        json: options.json ?? false,
+        observe: options.probe ?? false,
+        bulkRate: options.bulkRate,
+        report: options.report,
+        ...(options.hold ? { confirm: () => askBeforeHandOver(request, options.json ?? false, cancel) } : {}),
+      });
+      if (destinationVm !== undefined) await disconnectVm(destinationVm);
+      if (options.planOut !== undefined && preflight !== undefined && result.ok) {
+        await writeOutput('--plan-out', options.planOut, planText(request, preflight.plan));
+      }
+    } finally {
+      await disconnectVm(vm);
+    }
+  } finally {
+    lab.close();
+  }
+}
+
+export function registerMigrate(program: Command): void {
+  program
+    .command('migrate')
+    .description('move a VM of the lab to another host')
+    .argument('[vm]', 'the VM; may be left out with --plan')
+    .option('--to <host>', 'the destination')
+    .addOption(
+      new Option(
+        '--device <NIC=DEVICE>',
+        'the device of the destination that a NIC gets; may be repeated',
+      ).argParser<Record<string, string> | undefined>((text, before) => deviceMap(text, before ?? {})),
+    )
+    .option('--continuity <mode>', 'replay, hold, bridge or auto')
+    .option('--strategy <strategy>', 'precopy, postcopy or auto')
+    .option('--max-bandwidth <bytes/s>', 'of the copy; 0 for no limit', wholeNumber('--max-bandwidth', 0))
+    .option('--downtime-limit <ms>', 'the blackout to aim at', wholeNumber('--downtime-limit', 1))
+    .option('--dry-run', 'stop after preflight and print the plan')
+    .option('--plan-out <file>', 'write the plan that --plan takes')
+    .option('--plan <file>', 'do what a plan says; other options may only repeat it')
+    .option('--hold', 'ask before the hand-over; without a terminal, wait for a line on standard input')
+    .option('--probe', 'watch connections from outside while it moves')
+    .option('--bulk-rate <bytes/s>', 'of each of the two bulk connections of --probe', wholeNumber('--bulk-rate', 1000), 200_000)
+    .option('--report <file>', 'write a page about the migration')
+    .option('--json', 'one JSON object per line')
+    .action(migrate);
+}

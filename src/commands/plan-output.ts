@@ -1,0 +1,84 @@
+/** How the plan of a migration is printed: what a dry run found. */
+import { formatBytes, formatMs } from '../base/units.ts';
+import type { HostDevice } from '../host/host.ts';
+import type { NicSpec } from '../hypervisor/qemu/spec.ts';
+import type { Summary } from '../migration/history.ts';
+import type { MigrationResult } from '../migration/result.ts';
+
+/** What is known before a migration, besides what its dry run says. */
+export interface Foreseen {
+  nic: NicSpec & { direct: NonNullable<NicSpec['direct']> };
+  target: HostDevice;
+  memoryMiB: number;
+  /** Bytes per second; 0: as fast as it goes. */
+  maxBandwidth: number;
+  /** Figures of this VM's last migration. */
+  last: (Summary & { id: string }) | undefined;
+}
+
+/** At most this long by the memory's size and the allowed rate; null where no rate is set. */
+function longestFirstRoundMs({ memoryMiB, maxBandwidth }: Foreseen): number | null {
+  return maxBandwidth === 0 ? null : (memoryMiB * 1024 * 1024 * 1000) / maxBandwidth;
+}
+
+/** The part `plan` of a dry run's JSON line. */
+export function planPart(result: MigrationResult, foreseen: Foreseen): Record<string, unknown> {
+  const { nic, target, memoryMiB, last } = foreseen;
+  const reasonOf = (action: string | undefined) =>
+    result.decisions.findLast((decision) => decision.action === action)?.reason ?? null;
+  return {
+    matches: [
+      { nic: nic.id, from: nic.direct, to: { device: target.id, model: target.model, network: target.network } },
+    ],
+    continuity: { action: result.continuity ?? null, reason: reasonOf(result.continuity) },
+    strategy: { action: result.strategy ?? null, reason: reasonOf(result.strategy) },
+    estimates: {
+      memoryBytes: memoryMiB * 1024 * 1024,
+      longestFirstRoundMs: longestFirstRoundMs(foreseen),
+      lastMigration:
+        last === undefined
+          ? null
+          : { id: last.id, totalMs: last.totalMs, blackoutMs: last.blackoutMs, memoryBytes: last.memoryBytes },
+    },
+  };
+}
+
+function estimate(foreseen: Foreseen): string {
+  const { memoryMiB, last } = foreseen;
+  const round = longestFirstRoundMs(foreseen);
+  const parts = [`at most ${formatBytes(memoryMiB * 1024 * 1024)} of memory in the first round`];
+  if (round !== null) parts.push(`${formatMs(round)} for it at the rate that is allowed`);
+  if (last !== undefined) {
+    const blackout = last.blackoutMs === null ? '' : `, blackout ${formatMs(last.blackoutMs)}`;
+    parts.push(`last time ${formatBytes(last.memoryBytes)} in ${formatMs(last.totalMs)}${blackout}`);
+  }
+  return parts.join('; ');
+}
+
+/** The table that a dry run ends with. */
+export function renderPlan(result: MigrationResult, foreseen: Foreseen): string {
+  const { nic, target } = foreseen;
+  const { shadow } = result;
+  const why = (action: string | undefined) => {
+    const reason = result.decisions.findLast((decision) => decision.action === action)?.reason;
+    return `${action ?? '-'}${reason === undefined ? '' : ` (${reason})`}`;
+  };
+  const table = [
+    ['Plan', `VM ${result.vm}, ${result.source} → ${result.destination}; nothing was changed`],
+    ['Device', `${nic.id}: ${nic.direct.device}, ${nic.direct.model} → ${target.id}, ${target.model}`],
+    ['Continuity', why(result.continuity)],
+    ['Memory', why(result.strategy)],
+    [
+      'Shadow',
+      `${shadow.captured} attributes: ${shadow.restored.length} to be restored, ${shadow.adapted.length} adapted, ${shadow.lost.length} lost`,
+    ],
+    ['Estimate', estimate(foreseen)],
+  ] as const;
+  const width = Math.max(...table.map(([name]) => name.length));
+  return `${[
+    ...table.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`),
+    ...shadow.adapted.map(({ key, value, now, how }) => `  adapted: ${key} ${value} → ${now}: ${how}`),
+    ...shadow.lost.map(({ key, why: because }) => `  lost: ${key}: ${because}`),
+    ...result.warnings.map((text) => `  warning: ${text}`),
+  ].join('\n')}\n`;
+}
