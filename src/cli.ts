@@ -4,8 +4,12 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { pathWithSystemDirectories } from './base/find-program.ts';
+import { registerAttach } from './commands/attach.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerDoctor } from './commands/doctor.ts';
+import { registerLab } from './commands/lab.ts';
+import { registerMigrate } from './commands/migrate.ts';
+import { registerMigrations } from './commands/migrations.ts';
 import { ShadowferryError, toShadowferryError } from './errors.ts';
 
 function version(): string {
@@ -37,6 +41,10 @@ async function main(args: readonly string[]): Promise<void> {
     .configureOutput({ outputError: () => {} }); // `report` says it
   registerDemo(program);
   registerDoctor(program);
+  registerLab(program);
+  registerMigrate(program);
+  registerAttach(program);
+  registerMigrations(program);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {

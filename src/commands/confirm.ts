@@ -27,6 +27,6 @@ export async function askBeforeHandOver(
     await raceSignal(answer, cancel);
   } finally {
     lines.close();
-    process.stdin.unref?.();
+    process.stdin.pause(); // or it would keep the process
   }
 }

@@ -2,18 +2,13 @@
 import type { Command } from 'commander';
 import { cacheDirectory } from '../base/cache-dir.ts';
 import { deadline } from '../base/deadline.ts';
-import { ShadowferryError } from '../errors.ts';
 import { probeAccelerator } from '../hypervisor/qemu/accelerator.ts';
 import { modelIdentity } from '../hypervisor/qemu/pci.ts';
-import type { NicSpec } from '../hypervisor/qemu/spec.ts';
 import { Lab } from '../lab/lab.ts';
 import { enterUserNamespace } from '../lab/network/userns.ts';
-import { migrateInLab, type Observed, observedMigration } from '../lab/scenario.ts';
 import { parseRequest } from '../migration/request.ts';
-import type { RunningVm } from '../migration/vm.ts';
-import { exitCodeOf, renderResult, reportOf, resultLine } from './migration-output.ts';
-import { cancelOnSignal, wholeNumber, writeReport } from './options.ts';
-import { jsonProgress, listProgress } from './progress.ts';
+import { cancelOnSignal, checkWritable, memoryMiB, say, standbyOf, wholeNumber } from './options.ts';
+import { showMigration } from './show-migration.ts';
 
 interface Options {
   from: string;
@@ -30,15 +25,6 @@ interface Options {
 
 const QEMU = 'qemu-system-x86_64';
 
-function standbyOf(text: string): NicSpec['standby'] {
-  if (text === 'none' || text === 'virtio' || text === 'failover') return text;
-  throw new ShadowferryError('UNKNOWN_MODE', {
-    field: '--standby',
-    value: text,
-    allowed: 'none, virtio, failover',
-  });
-}
-
 /** Everything that can be wrong with the input, before anything is built. */
 async function check(options: Options, signal: AbortSignal) {
   const request = parseRequest({
@@ -49,6 +35,7 @@ async function check(options: Options, signal: AbortSignal) {
     dryRun: options.dryRun ?? false,
   });
   const standby = standbyOf(options.standby);
+  checkWritable('--report', options.report);
   for (const [field, model] of [
     ['--from', options.from],
     ['--to', options.to],
@@ -62,8 +49,6 @@ async function demo(options: Options): Promise<void> {
   await enterUserNamespace();
   const cancel = cancelOnSignal();
   const { request, standby } = await check(options, deadline('checking the input', 30_000, cancel));
-  const say = (line: string) => process.stderr.write(`${line}\n`);
-  const print = (line: string) => process.stdout.write(`${line}\n`);
   const { kind: accelerator } = await probeAccelerator({
     signal: deadline('probing the accelerator', 30_000, cancel),
     binary: QEMU,
@@ -80,36 +65,16 @@ async function demo(options: Options): Promise<void> {
   );
   const vm = await lab.boot({ memoryMiB: options.memory, standby });
   say('It runs. Opening connections from outside; then it moves to b.');
-  const view = options.json ? jsonProgress(print) : listProgress();
-  const { emit } = view;
-  let outcome: Pick<Observed, 'result'> & Partial<Observed>;
-  try {
-    const migration = { lab, vm, request, emit, cancel };
-    outcome = request.dryRun
-      ? await migrateInLab(migration)
-      : await observedMigration({ ...migration, bulkRate: options.bulkRate });
-  } catch (error) {
-    await view.finish(String(error));
-    throw error;
-  }
-  const { result, observed } = outcome;
-  await view.finish(result.error?.message);
-  if (options.report !== undefined) {
-    await writeReport(
-      options.report,
-      reportOf(result, observed, { qemu: versionOf(vm), accelerator, kernel: lab.image.kernelVersion }),
-    );
-    say(`The report is ${options.report}`);
-  }
-  const line = resultLine(result, observed);
-  if (options.json) print(JSON.stringify(line));
-  else process.stdout.write(renderResult(result, observed));
-  if (line.ok !== true) process.exitCode = exitCodeOf(result);
-}
-
-function versionOf(vm: RunningVm): string {
-  const { major, minor, micro } = vm.qemu.monitor.version;
-  return `${major}.${minor}.${micro}`;
+  await showMigration({
+    lab,
+    vm,
+    request,
+    cancel,
+    json: options.json ?? false,
+    observe: true,
+    bulkRate: options.bulkRate,
+    report: options.report,
+  });
 }
 
 export function registerDemo(program: Command): void {
@@ -121,7 +86,7 @@ export function registerDemo(program: Command): void {
     .option('--continuity <mode>', 'replay, hold, bridge or auto', 'bridge')
     .option('--strategy <strategy>', 'precopy, postcopy or auto', 'auto')
     .option('--standby <kind>', 'none, virtio or failover', 'virtio')
-    .option('--memory <MiB>', "the VM's memory", wholeNumber('--memory', 128), 256)
+    .option('--memory <MiB>', "the VM's memory", memoryMiB, 256)
     .option(
       '--bulk-rate <bytes/s>',
       'of each of the two bulk connections',

@@ -41,7 +41,10 @@ interface Options {
 const CONNECT_MS = 10_000;
 
 /** Fields of a request by the option that gives them. */
-function given(vm: string | undefined, options: Options): [option: string, field: keyof MigrationRequest, value: unknown][] {
+function given(
+  vm: string | undefined,
+  options: Options,
+): [option: string, field: keyof MigrationRequest, value: unknown][] {
   return [
     ['vm', 'vm', vm],
     ['--to', 'destination', options.to],
@@ -57,7 +60,11 @@ function given(vm: string | undefined, options: Options): [option: string, field
  * What is asked for: by the options, or by a plan file, which the options may repeat but not contradict. Pure.
  * @throws INPUT_FIELD, UNKNOWN_MODE
  */
-export function requestOf(vm: string | undefined, options: Options, plan: PlanFile | undefined): MigrationRequest {
+export function requestOf(
+  vm: string | undefined,
+  options: Options,
+  plan: PlanFile | undefined,
+): MigrationRequest {
   const dryRun = options.dryRun ?? false;
   const told = given(vm, options).filter(([, , value]) => value !== undefined);
   if (plan !== undefined) {
@@ -74,7 +81,10 @@ export function requestOf(vm: string | undefined, options: Options, plan: PlanFi
     ['--to', options.to],
   ] as const) {
     if (value !== undefined && value !== '') continue;
-    throw new ShadowferryError('INPUT_FIELD', { field: option, problem: 'is missing, and there is no --plan' });
+    throw new ShadowferryError('INPUT_FIELD', {
+      field: option,
+      problem: 'is missing, and there is no --plan',
+    });
   }
   return parseRequest({ ...Object.fromEntries(told.map(([, field, value]) => [field, value])), dryRun });
 }
@@ -137,7 +147,12 @@ export function registerMigrate(program: Command): void {
     .option('--plan <file>', 'do what a plan says; other options may only repeat it')
     .option('--hold', 'ask before the hand-over; without a terminal, wait for a line on standard input')
     .option('--probe', 'watch connections from outside while it moves')
-    .option('--bulk-rate <bytes/s>', 'of each of the two bulk connections of --probe', wholeNumber('--bulk-rate', 1000), 200_000)
+    .option(
+      '--bulk-rate <bytes/s>',
+      'of each of the two bulk connections of --probe',
+      wholeNumber('--bulk-rate', 1000),
+      200_000,
+    )
     .option('--report <file>', 'write a page about the migration')
     .option('--json', 'one JSON object per line')
     .action(migrate);

@@ -8,6 +8,7 @@ import type { NicSpec } from '../hypervisor/qemu/spec.ts';
 import { type PlanFile, parsePlan } from '../migration/plan-file.ts';
 import type { MigrationReport } from '../report/model.ts';
 import { renderReport } from '../report/page.ts';
+import { renderTimelineSvg } from '../report/timeline-svg.ts';
 
 /** A whole number of an option. @throws INPUT_FIELD naming it */
 export function wholeNumber(
@@ -19,7 +20,10 @@ export function wholeNumber(
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= least && value <= most) return value;
     const bounds = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
-    throw new ShadowferryError('INPUT_FIELD', { field, problem: `"${text}" is not a whole number ${bounds}` });
+    throw new ShadowferryError('INPUT_FIELD', {
+      field,
+      problem: `"${text}" is not a whole number ${bounds}`,
+    });
   };
 }
 
@@ -52,7 +56,10 @@ export function checkWritable(field: string, file: string | undefined): void {
     // tried, as a file system may refuse what the permissions allow
     rmdirSync(mkdtempSync(join(directory, '.shadowferry-')));
   } catch (error) {
-    throw new ShadowferryError('INPUT_FIELD', { field, problem: `${file} cannot be written: ${reasonOf(error)}` });
+    throw new ShadowferryError('INPUT_FIELD', {
+      field,
+      problem: `${file} cannot be written: ${reasonOf(error)}`,
+    });
   }
 }
 
@@ -87,8 +94,11 @@ export async function writeOutput(field: string, file: string, text: string): Pr
   }
 }
 
+/** Writes the page about a migration, or the picture alone where the file's name ends in `.svg`. @throws INPUT_FIELD */
 export function writeReport(file: string, report: MigrationReport): Promise<void> {
-  return writeOutput('--report', file, renderReport(report));
+  const picture = { width: 1000, height: 420, theme: 'auto' } as const;
+  const text = file.endsWith('.svg') ? renderTimelineSvg(report, picture) : renderReport(report);
+  return writeOutput('--report', file, text);
 }
 
 /** Reads a plan file. @throws PLAN_INVALID, also when it cannot be read */

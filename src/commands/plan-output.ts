@@ -28,7 +28,11 @@ export function planPart(result: MigrationResult, foreseen: Foreseen): Record<st
     result.decisions.findLast((decision) => decision.action === action)?.reason ?? null;
   return {
     matches: [
-      { nic: nic.id, from: nic.direct, to: { device: target.id, model: target.model, network: target.network } },
+      {
+        nic: nic.id,
+        from: nic.direct,
+        to: { device: target.id, model: target.model, network: target.network },
+      },
     ],
     continuity: { action: result.continuity ?? null, reason: reasonOf(result.continuity) },
     strategy: { action: result.strategy ?? null, reason: reasonOf(result.strategy) },
@@ -38,7 +42,12 @@ export function planPart(result: MigrationResult, foreseen: Foreseen): Record<st
       lastMigration:
         last === undefined
           ? null
-          : { id: last.id, totalMs: last.totalMs, blackoutMs: last.blackoutMs, memoryBytes: last.memoryBytes },
+          : {
+              id: last.id,
+              totalMs: last.totalMs,
+              blackoutMs: last.blackoutMs,
+              memoryBytes: last.memoryBytes,
+            },
     },
   };
 }

@@ -2,7 +2,7 @@
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isAlive, signalProcess, spawnDetached, identify } from '../base/process.ts';
+import { identify, isAlive, signalProcess, spawnDetached } from '../base/process.ts';
 import { ShadowferryError } from '../errors.ts';
 import { Lab, type LabOptions } from './lab.ts';
 import { removeLabNetwork } from './network/network.ts';

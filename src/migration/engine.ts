@@ -124,6 +124,7 @@ async function perform(m: Migration): Promise<void> {
         }),
       ),
     );
+    run.journal.strict();
     facts.settled = await m.phase('settle', () =>
       settle(run, { preflight: checked, reserved, staged, replayed: facts.replayed }),
     );
@@ -198,6 +199,7 @@ function resultOf(m: Migration, ending: Ending): MigrationResult {
 /** Takes what has begun to its end by the table, and closes the journal. */
 async function conclude(m: Migration): Promise<Ending> {
   const { run } = m;
+  run.journal.strict();
   if (m.state.kind === 'rolling-back') {
     m.left = await rollBack(run, m.facts.reserved?.vm);
     m.move(m.left.length === 0 ? 'undone' : 'undo-failed');

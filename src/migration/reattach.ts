@@ -110,7 +110,9 @@ async function attachAndCompare(
   const host = vm.host.name;
   const { id } = degraded;
   await ownership.claimDevice({ host, device: nic.direct.device, vm: name });
-  const replayed = journal.steps(id).some((step) => step.name === 'plug and replay' && step.status === 'done');
+  const replayed = journal
+    .steps(id)
+    .some((step) => step.name === 'plug and replay' && step.status === 'done');
   const missing = !replayed || !(await isPlugged(vm, nic));
   const program = await findProgram(vm, limits.agentMs).then(
     () => true,
@@ -122,7 +124,11 @@ async function attachAndCompare(
   const results = missing ? await plugAgain(options, nic, staged, limits) : [];
   const after = await capture(vm, nic, staged, limits.agentMs);
   const driver = after.hardware?.driver;
-  if (driver === undefined) throw new ShadowferryError('GUEST_LACKS', { what: `device ${nic.direct.device}`, how: 'See its kernel log.' });
+  if (driver === undefined)
+    throw new ShadowferryError('GUEST_LACKS', {
+      what: `device ${nic.direct.device}`,
+      how: 'See its kernel log.',
+    });
   const learned = abilitiesOf(after);
   if (learned !== undefined) await abilities.remember(learned);
   if (program) await endProgram(vm, nic.id, limits.agentMs);

@@ -135,7 +135,10 @@ export async function enterNamespacesOf(pid: number): Promise<void> {
   const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   // another mount namespace is entered at its root directory
   const back = ['sh', '-c', 'cd "$1" && shift && exec "$@"', 'sh', process.cwd()];
-  process.execve(await find('nsenter'), ['nsenter', ...enter, ...back, ...again], { ...process.env, [MARK]: '1' });
+  process.execve(await find('nsenter'), ['nsenter', ...enter, ...back, ...again], {
+    ...process.env,
+    [MARK]: '1',
+  });
 }
 
 const NEWER_NODE = { tool: 'process.execve of Node', install: 'Use Node 24 or newer.' };

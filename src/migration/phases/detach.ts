@@ -14,6 +14,7 @@ export async function detach(run: Run, staged: Staged): Promise<void> {
     // journalled as one: whatever of it was done, plugging and replaying again is the way back
     { undo: [{ kind: 'reattach', nic: nic.id }], critical: !bridged },
     async () => {
+      run.journal.relax(); // from here until the attach traffic waits, or may
       const signal = waitBefore(run, 'moving traffic off the device', run.request.limits.agentMs);
       const left = source.channel.waitFor((event) => event.e === 'left', signal);
       source.channel.send('leave');

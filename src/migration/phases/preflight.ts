@@ -1,5 +1,6 @@
 /** Preflight: ask both sides what they have, match devices, compile the plan. Changes nothing anywhere. */
 import { ShadowferryError } from '../../errors.ts';
+import { probeQemu } from '../../hypervisor/qemu/capabilities.ts';
 import { guestPciPath, type ModelIdentity, modelIdentity } from '../../hypervisor/qemu/pci.ts';
 import { CHANNEL_PORT, nicIds } from '../../hypervisor/qemu/spec.ts';
 import { queryMigrate, queryMigrateCapabilities, queryStatus } from '../../hypervisor/qmp/commands.ts';
@@ -55,16 +56,25 @@ async function checkRunning(run: Run): Promise<void> {
   }
 }
 
+/** Whether the destination may use post-copy: its QEMU offers it, and its kernel lets it take page faults. */
+async function postcopyThere(run: Run, signal: AbortSignal): Promise<{ supported: boolean; reason: string }> {
+  const source = await queryMigrateCapabilities(run.source.qemu.monitor);
+  if (!source.has('postcopy-ram') || !source.has('pause-before-switchover')) {
+    return { supported: false, reason: "the source's QEMU offers no post-copy" };
+  }
+  const { postcopy } = await probeQemu(run.destination.qemu.binary, { signal });
+  return postcopy;
+}
+
 function strategyFor(
   run: Run,
   continuity: Continuity,
-  capabilities: ReadonlyMap<string, boolean>,
+  postcopy: { supported: boolean; reason: string },
 ): 'precopy' | 'postcopy' {
-  const postcopy = capabilities.has('postcopy-ram') && capabilities.has('pause-before-switchover');
   const decision: StrategyDecision = chooseStrategy(run.request.strategy, {
     continuity,
-    postcopy,
-    postcopyMissing: 'this QEMU offers no post-copy',
+    postcopy: postcopy.supported,
+    postcopyMissing: postcopy.reason,
     devicePinsMemory: false,
   });
   decide(run, decision);
@@ -117,16 +127,16 @@ export async function preflight(run: Run): Promise<Preflight> {
   const shadow = await step(run, 'preflight', 'capture the shadow', {}, () =>
     captureShadow(run.source.agent, identity, standbyPciPath, signal),
   );
-  const capabilities = await queryMigrateCapabilities(monitor);
+  const postcopy = await postcopyThere(run, signal);
   const continuity = continuityFor(run, shadow, guest);
-  const strategy = strategyFor(run, continuity, capabilities);
+  const strategy = strategyFor(run, continuity, postcopy);
   const abilities = (await run.abilities.all()).find((known) => known.pciId === run.model.pciId);
   const plan = planReplay(shadow, { continuity, ...(abilities === undefined ? {} : { abilities }) });
   for (const text of plan.warnings) warn(run, text);
   if (abilities === undefined) {
     warn(run, `no ${run.target.model} was seen before: what it cannot do is known only after the attach`);
   }
-  const postcopyAllowed = run.request.strategy !== 'precopy' && capabilities.has('postcopy-ram');
+  const postcopyAllowed = run.request.strategy !== 'precopy' && postcopy.supported;
   return {
     owned,
     identity,

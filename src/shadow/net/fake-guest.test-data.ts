@@ -82,12 +82,49 @@ esac
 does "$@"
 `;
 
+/** What a program has said so far, and what it is still to say. */
+export class LogOfProgram {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  events(): ProgramEvent[] {
+    if (!existsSync(this.#path)) return [];
+    const lines = readFileSync(this.#path, 'utf8').split('\n').slice(0, -1);
+    return lines.map((line) => {
+      const event = parseProgramEvent(line);
+      if (event === undefined) throw new Error(`not an event: ${line}`);
+      return event;
+    });
+  }
+
+  /** Waits for the `count`-th event of this kind. */
+  async event(kind: ProgramEvent['e'], count = 1): Promise<ProgramEvent> {
+    const find = () => this.events().filter((event) => event.e === kind)[count - 1];
+    const { promise, resolve } = Promise.withResolvers<ProgramEvent>();
+    const watcher = watch(dirname(this.#path), () => {
+      const found = find();
+      if (found !== undefined) resolve(found);
+    });
+    try {
+      return find() ?? (await raceSignal(promise, deadline(`event ${kind}`, 20_000)));
+    } catch (error) {
+      throw new Error(`no event ${kind} in ${JSON.stringify(this.events())}`, { cause: error });
+    } finally {
+      watcher.close();
+    }
+  }
+}
+
 export class FakeGuest {
   readonly base: string = mkdtempSync(join(tmpdir(), 'fake-guest-'));
   readonly root: string = join(this.base, 'root');
   readonly dir: string = join(this.base, 'run', 'net0');
   readonly #record = join(this.base, 'record');
   readonly #port = join(this.base, 'port');
+  readonly #log = new LogOfProgram(join(this.dir, 'log.jsonl'));
   #program: ChildProcess | undefined;
 
   /** The tree has the device of `plan`, under the name `device`, down and with a link. */
@@ -152,34 +189,11 @@ export class FakeGuest {
   }
 
   events(): ProgramEvent[] {
-    const log = join(this.dir, 'log.jsonl');
-    if (!existsSync(log)) return [];
-    return readFileSync(log, 'utf8')
-      .split('\n')
-      .slice(0, -1)
-      .map((line) => {
-        const event = parseProgramEvent(line);
-        if (event === undefined) throw new Error(`not an event: ${line}`);
-        return event;
-      });
+    return this.#log.events();
   }
 
-  /** Waits for the `count`-th event of this kind. */
-  async event<E extends ProgramEvent['e']>(kind: E, count = 1): Promise<ProgramEvent> {
-    const signal = deadline(`event ${kind}`, 20_000);
-    const changed = () => this.events().filter((event) => event.e === kind)[count - 1];
-    const { promise, resolve } = Promise.withResolvers<ProgramEvent>();
-    const watcher = watch(this.dir, () => {
-      const found = changed();
-      if (found !== undefined) resolve(found);
-    });
-    try {
-      return changed() ?? (await raceSignal(promise, signal));
-    } catch (error) {
-      throw new Error(`no event ${kind} in ${JSON.stringify(this.events())}`, { cause: error });
-    } finally {
-      watcher.close();
-    }
+  event(kind: ProgramEvent['e'], count = 1): Promise<ProgramEvent> {
+    return this.#log.event(kind, count);
   }
 
   /** Calls of tools since the last time: name and arguments. */

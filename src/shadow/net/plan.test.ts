@@ -315,6 +315,16 @@ describe('planReplay: shadow interface', () => {
     inOrder(attach, ['eth0-d master eth0', 'neighbour flush dev eth0 nud incomplete', 'nud stale']);
   });
 
+  it('tells a bond that had no member its MAC and its static neighbours again', () => {
+    const base = bonded(['eth0-d']);
+    const fixed = neighbour('10.77.0.9', 'permanent');
+    const own = { ...base, link: { ...base.link, mac: '02:00:00:00:00:07' }, neighbours: [fixed] };
+    const { attach } = planReplay(own, { continuity: 'hold' }).sets;
+    inOrder(attach, ['eth0-d master eth0', 'dev eth0 address 02:00:00:00:00:07', 'nud permanent']);
+    const bridged = planReplay({ ...own, standby: STANDBY }, { continuity: 'bridge' }).sets;
+    assert.ok(!lines(bridged.attach).some((l) => /neighbour|address/.test(l)));
+  });
+
   it('is given back with all that it carried', () => {
     const { giveback } = planReplay(bonded(['eth0-d', 'eth1'], { standby: STANDBY }), {
       continuity: 'bridge',

@@ -169,7 +169,13 @@ describe('verify, with how the operations ended', () => {
       },
     };
     assert.equal(said(run(after, [{ id: 2, rc: 0 }]), 'ring.rx'), 'adapted to 520: e1000e made it 520');
-    assert.equal(said(run(after, []), 'ring.rx'), 'lost: it is now 520');
+    // the program tells only of failures
+    assert.equal(said(run(after, []), 'ring.rx'), 'adapted to 520: e1000e made it 520');
+    assert.equal(
+      said(run(after, [{ id: 2, rc: 1, stderr: 'no' }]), 'ring.rx'),
+      'lost: the operation failed: no',
+    );
+    assert.equal(said(verify(before, after), 'ring.rx'), 'lost: it is now 520');
     assert.equal(
       said(run(after, [{ id: 2, rc: 0 }]), 'feature.rx-all'),
       'lost: e1000e left it on when it was turned off',

@@ -1,0 +1,74 @@
+/** `shadowferry attach`: tries again to give a degraded VM its direct device. */
+import type { Command } from 'commander';
+import { deadline } from '../base/deadline.ts';
+import { openStandingLab } from '../lab/standing.ts';
+import { refuseBusy } from '../migration/history.ts';
+import { type Reattached, reattach } from '../migration/reattach.ts';
+import { disconnectVm } from '../migration/vm.ts';
+import { summary } from '../shadow/net/verify.ts';
+import { fixedStateDirectory, print, say } from './options.ts';
+
+const CONNECT_MS = 10_000;
+
+function render(name: string, { action, reason, device, outcomes }: Reattached): string {
+  if (action === 'none' || device === undefined) return `Nothing is missing: ${reason}.`;
+  const lines = [
+    `VM ${name} has its device ${device.id} (${device.model}, driver ${device.driver}); ${reason}.`,
+    `  ${summary(outcomes).text}`,
+  ];
+  for (const outcome of outcomes) {
+    const { key } = outcome;
+    if (outcome.fate === 'adapted')
+      lines.push(`  adapted: ${key} ${outcome.value} → ${outcome.now}: ${outcome.how}`);
+    if (outcome.fate === 'lost') lines.push(`  lost: ${key}: ${outcome.why}`);
+  }
+  return lines.join('\n');
+}
+
+function line(
+  vm: string,
+  { action, reason, migration, device, outcomes }: Reattached,
+): Record<string, unknown> {
+  const { captured, restored } = summary(outcomes);
+  return {
+    type: 'attached',
+    ok: true,
+    vm,
+    action,
+    reason,
+    migration: migration ?? null,
+    device: device ?? null,
+    shadow: {
+      captured,
+      restored,
+      adapted: outcomes.filter(({ fate }) => fate === 'adapted'),
+      lost: outcomes.filter(({ fate }) => fate === 'lost'),
+    },
+  };
+}
+
+async function attach(name: string, options: { json?: boolean }): Promise<void> {
+  const lab = await openStandingLab(fixedStateDirectory());
+  try {
+    refuseBusy(lab.journal, name);
+    const vm = await lab.find(name, deadline(`connecting to VM "${name}"`, CONNECT_MS));
+    try {
+      const { journal, ownership, abilities } = lab;
+      const done = await reattach({ vm, journal, ownership, abilities, say });
+      print(options.json ? JSON.stringify(line(name, done)) : render(name, done));
+    } finally {
+      await disconnectVm(vm);
+    }
+  } finally {
+    lab.close();
+  }
+}
+
+export function registerAttach(program: Command): void {
+  program
+    .command('attach')
+    .description('give a VM the direct device that a migration could not give it')
+    .argument('<vm>')
+    .option('--json', 'print one line of JSON')
+    .action(attach);
+}
