@@ -1,5 +1,6 @@
 /** The peer of the outage bench: the same guest with one virtio NIC, moved by QEMU alone, as a manager of VMs does it. */
 import { mkdirSync } from 'node:fs';
+import { nowMs } from '../src/base/clock.ts';
 import { deadline } from '../src/base/deadline.ts';
 import { ShadowferryError } from '../src/errors.ts';
 import {
@@ -39,7 +40,7 @@ const PORT = 4444;
 export async function migratePlain(lab: Lab, vm: RunningVm, options: PlainOptions): Promise<PlainResult> {
   const signal = deadline('the plain migration', 120_000);
   const host = lab.hosts.b;
-  const startedAtMs = performance.timeOrigin + performance.now();
+  const startedAtMs = nowMs();
   mkdirSync(`${lab.directory}/b`, { recursive: true });
   for (const { tap } of allTaps(vm.qemu.spec)) await host.createTap(tap, NETWORK);
   const { spec } = vm.qemu;
@@ -60,7 +61,7 @@ export async function migratePlain(lab: Lab, vm: RunningVm, options: PlainOption
     ({ name, data }) => name === 'MIGRATION' && ['completed', 'failed'].includes(String(data.status)),
     { signal },
   );
-  const migrateAtMs = performance.timeOrigin + performance.now();
+  const migrateAtMs = nowMs();
   await migrate(source, address, { signal });
   const end = await ended.promise;
   const memory = await queryMigrate(source, { signal });

@@ -1,14 +1,10 @@
 /** `shadowferry attach`: tries again to give a degraded VM its direct device. */
 import type { Command } from 'commander';
-import { deadline } from '../base/deadline.ts';
-import { openStandingLab } from '../lab/standing.ts';
-import { refuseBusy } from '../migration/history.ts';
 import { type Reattached, reattach } from '../migration/reattach.ts';
-import { disconnectVm } from '../migration/vm.ts';
+import { Limits } from '../migration/request.ts';
 import { summary } from '../shadow/net/verify.ts';
-import { fixedStateDirectory, print, say } from './options.ts';
-
-const CONNECT_MS = 10_000;
+import { print, say, wholeNumber } from './options.ts';
+import { withVm } from './standing-vm.ts';
 
 function render(name: string, { action, reason, device, outcomes }: Reattached): string {
   if (action === 'none' || device === undefined) return `Nothing is missing: ${reason}.`;
@@ -47,21 +43,13 @@ function line(
   };
 }
 
-async function attach(name: string, options: { json?: boolean }): Promise<void> {
-  const lab = await openStandingLab(fixedStateDirectory());
-  try {
-    refuseBusy(lab.journal, name);
-    const vm = await lab.find(name, deadline(`connecting to VM "${name}"`, CONNECT_MS));
-    try {
-      const { journal, ownership, abilities } = lab;
-      const done = await reattach({ vm, journal, ownership, abilities, say });
-      print(options.json ? JSON.stringify(line(name, done)) : render(name, done));
-    } finally {
-      await disconnectVm(vm);
-    }
-  } finally {
-    lab.close();
-  }
+async function attach(name: string, options: { json?: boolean; limit?: number }): Promise<void> {
+  const limits = Limits.parse(options.limit === undefined ? {} : { attachMs: options.limit });
+  const nothing = () => {};
+  await withVm(name, nothing, async ({ journal, ownership, abilities }, vm) => {
+    const done = await reattach({ vm, journal, ownership, abilities, limits, say });
+    print(options.json ? JSON.stringify(line(name, done)) : render(name, done));
+  });
 }
 
 export function registerAttach(program: Command): void {
@@ -69,6 +57,7 @@ export function registerAttach(program: Command): void {
     .command('attach')
     .description('give a VM the direct device that a migration could not give it')
     .argument('<vm>')
+    .option('--limit <ms>', 'longest wait for traffic on the device', wholeNumber('--limit', 1))
     .option('--json', 'print one line of JSON')
     .action(attach);
 }

@@ -8,7 +8,13 @@ import { probeAccelerator } from '../hypervisor/qemu/accelerator.ts';
 import { modelIdentity } from '../hypervisor/qemu/pci.ts';
 import type { Lab } from '../lab/lab.ts';
 import { enterUserNamespace } from '../lab/network/userns.ts';
-import { createStandingLab, openStandingLab, refuseSecondLab, removeStandingLab } from '../lab/standing.ts';
+import {
+  createStandingLab,
+  openStandingLab,
+  refuseSecondLab,
+  removeStandingLab,
+  wayIn,
+} from '../lab/standing.ts';
 import { type LabStatus, labStatus } from '../lab/status.ts';
 import { disconnectVm } from '../migration/vm.ts';
 import { fixedStateDirectory, memoryMiB, print, say, standbyOf } from './options.ts';
@@ -55,6 +61,7 @@ export function renderLab({ directory, hosts, vms, guest }: LabStatus): string {
   }
   for (const vm of vms) {
     lines.push(`  VM ${vm.name}: ${vm.state} on ${vm.owner}, epoch ${vm.epoch}`);
+    if (vm.degraded !== null) lines.push(`    degraded: ${vm.degraded}`);
     lines.push(...vm.nics.map((nic) => `    ${nicLine(nic)}`));
     if (vm.console !== null) lines.push(`    console: ${vm.console}`);
   }
@@ -65,7 +72,7 @@ export function renderLab({ directory, hosts, vms, guest }: LabStatus): string {
 }
 
 async function show(lab: Lab, json: boolean): Promise<void> {
-  const status = await labStatus(lab);
+  const status = await labStatus(lab, wayIn(fixedStateDirectory()));
   if (json) print(JSON.stringify({ type: 'lab', ...status }));
   else process.stdout.write(renderLab(status));
 }

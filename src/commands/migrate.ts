@@ -1,25 +1,15 @@
 /** `shadowferry migrate`: moves a VM of the standing lab. */
 import { isDeepStrictEqual } from 'node:util';
 import { type Command, Option } from 'commander';
-import { deadline } from '../base/deadline.ts';
 import { ShadowferryError } from '../errors.ts';
-import { hostOf } from '../lab/lab.ts';
-import { openStandingLab } from '../lab/standing.ts';
-import { degradedError, degradedMigration, refuseBusy } from '../migration/history.ts';
+import { hostOf, type Lab } from '../lab/lab.ts';
+import { degradedError, degradedMigration } from '../migration/history.ts';
 import { type PlanFile, planText } from '../migration/plan-file.ts';
 import { type MigrationRequest, parseRequest } from '../migration/request.ts';
-import { disconnectVm } from '../migration/vm.ts';
 import { askBeforeHandOver } from './confirm.ts';
-import {
-  cancelOnSignal,
-  checkWritable,
-  deviceMap,
-  fixedStateDirectory,
-  readPlan,
-  wholeNumber,
-  writeOutput,
-} from './options.ts';
+import { cancelOnSignal, checkWritable, deviceMap, readPlan, wholeNumber, writeOutput } from './options.ts';
 import { showMigration } from './show-migration.ts';
+import { withVm } from './standing-vm.ts';
 
 interface Options {
   to?: string;
@@ -37,8 +27,6 @@ interface Options {
   report?: string;
   json?: boolean;
 }
-
-const CONNECT_MS = 10_000;
 
 /** Fields of a request by the option that gives them. */
 function given(
@@ -94,36 +82,29 @@ async function migrate(name: string | undefined, options: Options): Promise<void
   const request = requestOf(name, options, plan);
   checkWritable('--report', options.report);
   checkWritable('--plan-out', options.planOut);
-  const lab = await openStandingLab(fixedStateDirectory());
-  const cancel = cancelOnSignal();
-  try {
+  const json = options.json ?? false;
+  const check = (lab: Lab) => {
     hostOf(lab, request.destination, '--to');
-    refuseBusy(lab.journal, request.vm);
     const degraded = degradedMigration(lab.journal, request.vm);
     if (degraded !== undefined) throw degradedError(degraded);
-    const vm = await lab.find(request.vm, deadline(`connecting to VM "${request.vm}"`, CONNECT_MS, cancel));
-    try {
-      const { preflight, result, destinationVm } = await showMigration({
-        lab,
-        vm,
-        request,
-        cancel,
-        json: options.json ?? false,
-        observe: options.probe ?? false,
-        bulkRate: options.bulkRate,
-        report: options.report,
-        ...(options.hold ? { confirm: () => askBeforeHandOver(request, options.json ?? false, cancel) } : {}),
-      });
-      if (destinationVm !== undefined) await disconnectVm(destinationVm);
-      if (options.planOut !== undefined && preflight !== undefined && result.ok) {
-        await writeOutput('--plan-out', options.planOut, planText(request, preflight.plan));
-      }
-    } finally {
-      await disconnectVm(vm);
+  };
+  await withVm(request.vm, check, async (lab, vm) => {
+    const cancel = cancelOnSignal();
+    const { preflight, result } = await showMigration({
+      lab,
+      vm,
+      request,
+      cancel,
+      json,
+      observe: options.probe ?? false,
+      bulkRate: options.bulkRate,
+      report: options.report,
+      ...(options.hold ? { confirm: () => askBeforeHandOver(request, json, cancel) } : {}),
+    });
+    if (options.planOut !== undefined && preflight !== undefined && result.ok) {
+      await writeOutput('--plan-out', options.planOut, planText(request, preflight.plan));
     }
-  } finally {
-    lab.close();
-  }
+  });
 }
 
 export function registerMigrate(program: Command): void {

@@ -6,7 +6,7 @@ import type { Outcomes } from '../migration/engine.ts';
 import { lastFigures } from '../migration/history.ts';
 import { resolveTarget } from '../migration/match.ts';
 import type { MigrationRequest } from '../migration/request.ts';
-import type { RunningVm } from '../migration/vm.ts';
+import { disconnectVm, type RunningVm } from '../migration/vm.ts';
 import { exitCodeOf, renderResult, reportOf, resultLine } from './migration-output.ts';
 import { print, say, writeReport } from './options.ts';
 import { type Foreseen, planPart, renderPlan } from './plan-output.ts';
@@ -50,18 +50,25 @@ export async function showMigration(options: ShowOptions): Promise<Outcomes> {
     await view.finish(String(error));
     throw error;
   }
-  const { result, observed } = outcome;
-  await view.finish(result.error?.message);
-  if (report !== undefined) {
+  try {
+    await tell(outcome);
+    return outcome;
+  } finally {
+    // an open connection would keep this process
+    if (outcome.destinationVm !== undefined) await disconnectVm(outcome.destinationVm);
+  }
+
+  async function tell({ result, observed }: Outcomes & Partial<Observed>): Promise<void> {
+    await view.finish(result.error?.message);
+    const told = resultLine(result, observed);
+    const planned = result.ending === 'planned';
+    if (json) print(JSON.stringify(planned ? { ...told, plan: planPart(result, foreseen) } : told));
+    else process.stdout.write(planned ? renderPlan(result, foreseen) : renderResult(result, observed));
+    if (told.ok !== true) process.exitCode = exitCodeOf(result);
+    if (report === undefined) return;
     const { accelerator } = vm.host.qemu;
     const about = { qemu: `${major}.${minor}.${micro}`, accelerator, kernel: lab.image.kernelVersion };
     await writeReport(report, reportOf(result, observed, about));
     say(`The report is ${report}`);
   }
-  const line = resultLine(result, observed);
-  const planned = result.ending === 'planned';
-  if (json) print(JSON.stringify(planned ? { ...line, plan: planPart(result, foreseen) } : line));
-  else process.stdout.write(planned ? renderPlan(result, foreseen) : renderResult(result, observed));
-  if (line.ok !== true) process.exitCode = exitCodeOf(result);
-  return outcome;
 }

@@ -6,7 +6,7 @@ import { identify, isAlive, signalProcess, spawnDetached } from '../base/process
 import { ShadowferryError } from '../errors.ts';
 import { Lab, type LabOptions } from './lab.ts';
 import { removeLabNetwork } from './network/network.ts';
-import { enterNamespacesOf, enterUserNamespace, inUserNamespace } from './network/userns.ts';
+import { enterNamespacesOf, enterUserNamespace, inNamespacesOf, inUserNamespace } from './network/userns.ts';
 
 const Note = z.object({
   schema: z.literal(1),
@@ -92,6 +92,12 @@ export async function openStandingLab(state: string): Promise<Lab> {
     await enterNamespacesOf(note.keeper.pid);
   } else await enterUserNamespace();
   return Lab.open(note.directory);
+}
+
+/** The words before a command of the user's own that bring it to the standing lab's networks; none for root. */
+export function wayIn(state: string): string[] {
+  const keeper = readNote(state)?.keeper;
+  return keeper === undefined ? [] : inNamespacesOf(keeper.pid);
 }
 
 /**

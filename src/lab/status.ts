@@ -4,9 +4,10 @@ import type { HostDevice } from '../host/host.ts';
 import { findQemu } from '../hypervisor/qemu/process.ts';
 import { type NicSpec, nicIds, vmPaths } from '../hypervisor/qemu/spec.ts';
 import { qomList, queryStatus } from '../hypervisor/qmp/commands.ts';
-import { openMigration } from '../migration/history.ts';
+import { degradedError, degradedMigration, openMigration } from '../migration/history.ts';
 import { GUEST_ADDRESS, GUEST_ADDRESS6 } from './guest-setup.ts';
 import { LAB_HOSTS, type Lab } from './lab.ts';
+import { holderOf } from './vm-lock.ts';
 
 /** A QEMU that does not answer is told as such; it serves one client at a time. */
 const ANSWER_MS = 5_000;
@@ -24,6 +25,8 @@ export interface VmStatus {
   epoch: number;
   /** QEMU's run state, or `migrating` (only its own command may talk to it then), `silent`, `gone`. */
   state: string;
+  /** Why it lacks its direct device since a migration. */
+  degraded: string | null;
   pid: number | null;
   memoryMiB: number | null;
   nics: NicStatus[];
@@ -45,8 +48,11 @@ export interface LabStatus {
 
 async function vmStatus(lab: Lab, owned: { vm: string; owner: string; epoch: number }): Promise<VmStatus> {
   const { vm: name, owner, epoch } = owned;
-  const unknown = { name, owner, epoch, pid: null, memoryMiB: null, nics: [], console: null };
-  if (openMigration(lab.journal, name) !== undefined) return { ...unknown, state: 'migrating' };
+  const suffers = degradedMigration(lab.journal, name);
+  const degraded = suffers === undefined ? null : degradedError(suffers).message;
+  const unknown = { name, owner, epoch, degraded, pid: null, memoryMiB: null, nics: [], console: null };
+  const busy = openMigration(lab.journal, name) !== undefined || holderOf(lab.directory, name) !== undefined;
+  if (busy) return { ...unknown, state: 'migrating' };
   const host = LAB_HOSTS.find((known) => known === owner);
   if (host === undefined) return { ...unknown, state: 'gone' };
   const signal = deadline(`the monitor of VM "${name}"`, ANSWER_MS);
@@ -65,7 +71,7 @@ async function vmStatus(lab: Lab, owned: { vm: string; owner: string; epoch: num
       });
       const { memoryMiB } = qemu.spec;
       const console = vmPaths(qemu.directory).serial;
-      return { name, owner, epoch, state: status, pid: qemu.identity.pid, memoryMiB, nics, console };
+      return { ...unknown, state: status, pid: qemu.identity.pid, memoryMiB, nics, console };
     } finally {
       await qemu.monitor.close();
     }
@@ -75,7 +81,8 @@ async function vmStatus(lab: Lab, owned: { vm: string; owner: string; epoch: num
   }
 }
 
-export async function labStatus(lab: Lab): Promise<LabStatus> {
+/** @param way words that bring a command to the lab's networks */
+export async function labStatus(lab: Lab, way: readonly string[] = []): Promise<LabStatus> {
   const claims = await lab.ownership.claims();
   const hosts = LAB_HOSTS.map((name) => ({
     name,
@@ -96,7 +103,7 @@ export async function labStatus(lab: Lab): Promise<LabStatus> {
       address: GUEST_ADDRESS,
       address6: GUEST_ADDRESS6,
       ports: { echo: 7, digest: 9, source: 19 },
-      from: lab.outside([]),
+      from: [...way, ...lab.outside([])],
     },
   };
 }

@@ -12,6 +12,17 @@ export interface StrategyFacts {
   postcopyMissing?: string;
   /** A device will be attached that needs all memory present (vfio pins it). */
   devicePinsMemory: boolean;
+  /** Why pre-copy cannot be trusted on the source, where it cannot; see `precopyFault`. */
+  precopyFault?: string | undefined;
+}
+
+/**
+ * Before QEMU 9.0 its emulator (TCG) forgets, at every round of pre-copy, to look at pages that it has just used: what
+ * the guest writes there is not sent again, and its memory is damaged (fixed by QEMU's commit 03bfc2188f).
+ */
+export function precopyFault(accelerator: 'tcg' | 'kvm', version: { major: number; minor: number }) {
+  if (accelerator !== 'tcg' || version.major >= 9) return undefined;
+  return `the emulator of QEMU ${version.major}.${version.minor} loses pages in pre-copy`;
 }
 
 export type StrategyDecision =
@@ -32,6 +43,8 @@ export function chooseStrategy(requested: Strategy, facts: StrategyFacts): Strat
         ? { action: 'postcopy', reason: 'asked for' }
         : { action: 'refuse', reason: missing };
     case 'auto':
+      if (facts.precopyFault !== undefined && facts.postcopy && !facts.devicePinsMemory)
+        return { action: 'postcopy', reason: facts.precopyFault };
       if (facts.continuity === 'bridge') {
         return {
           action: 'precopy',

@@ -21,7 +21,7 @@ export function planText(request: MigrationRequest, replay: ReplayPlan): string 
   return `${JSON.stringify(plan, undefined, 2)}\n`;
 }
 
-const Head = z.object({ type: z.literal(TYPE), schema: z.unknown() });
+const Head = z.object({ type: z.literal(TYPE), schema: z.unknown().optional() });
 
 /** @throws PLAN_INVALID with the first thing that is wrong; `file` is the name to say. */
 export function parsePlan(file: string, text: string): PlanFile {

@@ -38,6 +38,9 @@ export interface ReattachOptions {
   say: (line: string) => void;
 }
 
+/** The program answers at once; its port is opened again within a second after a host has left it. */
+const PROGRAM_MS = 5_000;
+
 type DirectNic = NicSpec & { direct: NonNullable<NicSpec['direct']> };
 
 function directNic(vm: RunningVm): DirectNic | undefined {
@@ -105,7 +108,7 @@ async function attachAndCompare(
   nic: DirectNic,
   staged: StagedNote,
 ): Promise<Reattached> {
-  const { vm, journal, ownership, abilities, limits = Limits.parse({}) } = options;
+  const { vm, journal, ownership, abilities, say, limits = Limits.parse({}) } = options;
   const { name } = vm.qemu.spec;
   const host = vm.host.name;
   const { id } = degraded;
@@ -114,7 +117,7 @@ async function attachAndCompare(
     .steps(id)
     .some((step) => step.name === 'plug and replay' && step.status === 'done');
   const missing = !replayed || !(await isPlugged(vm, nic));
-  const program = await findProgram(vm, limits.agentMs).then(
+  const program = await findProgram(vm, PROGRAM_MS).then(
     () => true,
     (error: unknown) => {
       if (missing) throw error;
@@ -130,7 +133,11 @@ async function attachAndCompare(
       how: 'See its kernel log.',
     });
   const learned = abilitiesOf(after);
-  if (learned !== undefined) await abilities.remember(learned);
+  if (learned !== undefined) {
+    await abilities
+      .remember(learned)
+      .catch((error: unknown) => say(`What this device can do was not kept: ${reasonOf(error)}`));
+  }
   if (program) await endProgram(vm, nic.id, limits.agentMs);
   return {
     action: missing ? 'attached' : 'settled',

@@ -54,9 +54,12 @@ say neighbours; ip neighbour show dev "$dev" nud permanent
 say qdiscs; tc qdisc show dev "$dev"
 say alias; cat "/sys/class/net/$dev/ifalias"
 say sysctls; cd /proc/sys/net; grep . "ipv4/conf/$dev/arp_notify" "ipv4/conf/$dev/rp_filter" "ipv6/conf/$dev/accept_ra"
-say interfaces; ls /sys/class/net
+say interfaces; cd /sys/class/net; ls -d */
 say files; find /run/shadowferry /run/systemd/network 2>/dev/null | grep -v '^/run/shadowferry$'
-say processes; grep -l -e 'shadowferr[y]' -e 'monitor.lin[k]' /proc/[0-9]*/cmdline 2>/dev/null
+say processes
+for found in $(grep -l -e 'run/shadowferr[y]' -e 'monitor.lin[k]' /proc/[0-9]*/cmdline 2>/dev/null); do
+  echo "$found $(tr '\\0' ' ' <"$found") $(cut -d' ' -f3,4 "\${found%cmdline}stat")"
+done
 exit 0
 `;
 
@@ -68,17 +71,25 @@ export interface GuestLook {
   leftovers: string[];
 }
 
-/** Waits (a second at most) until the program, which was told to stop, has ended. */
-const ENDED = `
+/** Until the program, which was told to stop, has ended, and the interface has a link and its own IPv6 address. */
+const CALM = `
 n=0
-while grep -q 'shadowferr[y].*/program' /proc/[0-9]*/cmdline 2>/dev/null && [ $n -lt 20 ]; do
-  n=$((n + 1)); sleep 0.05
+calm() {
+  if grep -q 'run/shadowferr[y]' /proc/[0-9]*/cmdline 2>/dev/null; then return 1; fi
+  [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" = 1 ] || return 1
+  case $(ip -6 -o address show dev "$1" scope link) in
+    '' | *tentative*) return 1 ;;
+  esac
+}
+until calm "$1"; do
+  n=$((n + 1)); [ $n -lt 100 ] || break
+  sleep 0.1
 done
 `;
 
 function tidy(section: string, line: string): string {
   return (section === 'addresses' ? line.replace(/^\d+: /, '') : line)
-    .replaceAll(/\s+(nodad|linkdown|(valid|preferred)_lft forever)(?=\s|$)|\\/g, '')
+    .replaceAll(/\s+(nodad|linkdown|refcnt \d+|(valid|preferred)_lft forever)(?=\s|$)|\\/g, '')
     .replaceAll(/\s+/g, ' ')
     .trim();
 }
@@ -88,7 +99,7 @@ export async function lookIntoGuest(vm: RunningVm, dev = GUEST_INTERFACE): Promi
   const sections: Record<string, string[]> = {};
   let lines: string[] = [];
   let name = '';
-  for (const line of (await inGuest(vm, ENDED + LOOK, [dev])).split('\n')) {
+  for (const line of (await inGuest(vm, CALM + LOOK, [dev])).split('\n')) {
     if (line.startsWith('@ ')) {
       name = line.slice(2);
       lines = [];
@@ -97,7 +108,8 @@ export async function lookIntoGuest(vm: RunningVm, dev = GUEST_INTERFACE): Promi
   }
   const { interfaces = [], files = [], processes = [], ...configured } = sections;
   for (const each of Object.values(configured)) each.sort();
-  return { configured, interfaces: interfaces.toSorted(), leftovers: [...files, ...processes] };
+  const names = interfaces.map((each) => each.replace('/', '')).toSorted();
+  return { configured, interfaces: names, leftovers: [...files, ...processes] };
 }
 
 /** The driver of an interface, as the guest's ethtool says it. */

@@ -122,6 +122,11 @@ export function inUserNamespace(): boolean {
   return process.env[MARK] !== undefined;
 }
 
+/** The words before a program that runs it in the namespaces of process `pid`, as a user of that process's own. */
+export function inNamespacesOf(pid: number): string[] {
+  return ['nsenter', '--preserve-credentials', '--user', '--net', '--mount', `--target=${pid}`, '--'];
+}
+
 /**
  * Replaces this process by itself (same pid, arguments, directory) in the user namespace of process `pid`, with the
  * networks that were made there; does nothing when it is in one already. Call it before anything is opened.
@@ -129,13 +134,13 @@ export function inUserNamespace(): boolean {
  */
 export async function enterNamespacesOf(pid: number): Promise<void> {
   if (inUserNamespace()) return;
-  const enter = ['--preserve-credentials', '--user', '--net', '--mount', `--target=${pid}`, '--'];
-  await exec(['nsenter', ...enter, 'true']);
+  const [program = '', ...enter] = inNamespacesOf(pid);
+  await exec([program, ...enter, 'true']);
   if (!process.execve) throw new ShadowferryError('TOOL_MISSING', NEWER_NODE);
   const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   // another mount namespace is entered at its root directory
   const back = ['sh', '-c', 'cd "$1" && shift && exec "$@"', 'sh', process.cwd()];
-  process.execve(await find('nsenter'), ['nsenter', ...enter, ...back, ...again], {
+  process.execve(await find(program), [program, ...enter, ...back, ...again], {
     ...process.env,
     [MARK]: '1',
   });

@@ -4,7 +4,7 @@ import { probeQemu } from '../../hypervisor/qemu/capabilities.ts';
 import { guestPciPath, type ModelIdentity, modelIdentity } from '../../hypervisor/qemu/pci.ts';
 import { CHANNEL_PORT, nicIds } from '../../hypervisor/qemu/spec.ts';
 import { queryMigrate, queryMigrateCapabilities, queryStatus } from '../../hypervisor/qmp/commands.ts';
-import { chooseStrategy, type StrategyDecision } from '../../memory/strategy.ts';
+import { chooseStrategy, precopyFault, type StrategyDecision } from '../../memory/strategy.ts';
 import type { Ownership } from '../../ownership/store.ts';
 import { captureShadow, type GuestFacts, guestFacts } from '../../shadow/net/guest.ts';
 import type { DeviceAbilities, DeviceIdentity, NetShadow } from '../../shadow/net/model.ts';
@@ -71,13 +71,16 @@ function strategyFor(
   continuity: Continuity,
   postcopy: { supported: boolean; reason: string },
 ): 'precopy' | 'postcopy' {
+  const fault = precopyFault(run.source.host.qemu.accelerator, run.source.qemu.monitor.version);
   const decision: StrategyDecision = chooseStrategy(run.request.strategy, {
     continuity,
     postcopy: postcopy.supported,
     postcopyMissing: postcopy.reason,
     devicePinsMemory: false,
+    precopyFault: fault,
   });
   decide(run, decision);
+  if (decision.action === 'precopy' && fault !== undefined) warn(run, fault);
   if (decision.action !== 'refuse') return decision.action;
   const { major, minor } = run.source.qemu.monitor.version;
   throw new ShadowferryError('CAPABILITY_MISSING', {

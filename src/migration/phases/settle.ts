@@ -1,5 +1,5 @@
 /** Settle: the source is emptied and cleaned, and what came over is compared with the shadow. */
-import { ShadowferryError } from '../../errors.ts';
+import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { recordSpec } from '../../hypervisor/qemu/process.ts';
 import { queryMigrate } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
@@ -7,7 +7,7 @@ import { abilitiesOf } from '../../shadow/net/abilities.ts';
 import { captureShadow, removeProgram } from '../../shadow/net/guest.ts';
 import type { NetShadow, Outcome } from '../../shadow/net/model.ts';
 import { verify } from '../../shadow/net/verify.ts';
-import { programDirectory, type Run, step, waitAfter } from '../run.ts';
+import { programDirectory, type Run, step, waitAfter, warn } from '../run.ts';
 import { endVm, type RunningVm } from '../vm.ts';
 import type { Replayed } from './attach.ts';
 import { watchProgress } from './copy.ts';
@@ -81,7 +81,12 @@ export async function settle(
     return captureShadow(agent, preflight.identity, preflight.standbyPciPath, signal);
   });
   const learned = abilitiesOf(after);
-  if (learned !== undefined) await run.abilities.remember(learned);
+  if (learned !== undefined) {
+    // worth having, and no reason to call a good migration degraded
+    await run.abilities
+      .remember(learned)
+      .catch((error: unknown) => warn(run, `what this device can do was not kept: ${reasonOf(error)}`));
+  }
   await step(run, 'settle', 'remove the program from the guest', {}, async () => {
     await endProgram(reserved.vm, nic.id, run.request.limits.agentMs);
   });

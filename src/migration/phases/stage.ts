@@ -79,11 +79,8 @@ export async function stage(run: Run, preflight: Preflight): Promise<Staged> {
           destination: plan,
           source: rollbackPlan(preflight, shadow),
         }),
-        modules: [
-          run.model.modalias,
-          preflight.sourceModel.modalias,
-          ...(preflight.continuity === 'replay' ? [] : ['bonding']),
-        ],
+        // not bonding: the program loads it where it makes a bond, and then without the bond0 that comes with it
+        modules: [run.model.modalias, preflight.sourceModel.modalias],
         signal,
       });
       await ready;

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { performance } from 'node:perf_hooks';
 import { describe, it } from 'node:test';
 import { compilePlan, type GuestFile } from './compile.ts';
-import { bonded, LINK, route, STANDBY, shadow } from './plan.test-data.ts';
+import { bonded, LINK, neighbour, route, STANDBY, shadow } from './plan.test-data.ts';
 import { planReplay } from './plan.ts';
 
 const DIR = '/run/shadowferry/net0/destination';
@@ -92,7 +91,13 @@ describe('compilePlan', () => {
   });
 
   it('asks again on a late link only those that were learned', () => {
-    const plan = planReplay(shadow(), { continuity: 'replay' });
+    const neighbours = [
+      neighbour('10.77.0.1', 'reachable'),
+      neighbour('10.77.0.5', 'stale'),
+      neighbour('10.77.0.6', 'permanent'),
+      neighbour('10.77.0.7', 'permanent', { externLearn: true }),
+    ];
+    const plan = planReplay(shadow({ neighbours }), { continuity: 'replay' });
     assert.equal(
       text(compilePlan(plan, DIR), 'announce.ip'),
       [
@@ -100,6 +105,8 @@ describe('compilePlan', () => {
         'neighbour flush dev eth0 nud failed',
         'neighbour replace 10.77.0.1 lladdr 52:54:00:00:00:99 dev eth0 nud probe',
         'neighbour replace 10.77.0.5 lladdr 52:54:00:00:00:99 dev eth0 nud stale',
+        // ip flushes those, whatever state was named
+        'neighbour replace 10.77.0.7 lladdr 52:54:00:00:00:99 dev eth0 nud permanent extern_learn',
         '',
       ].join('\n'),
     );
@@ -116,15 +123,15 @@ describe('compilePlan', () => {
     assert.throws(() => compilePlan(plan, DIR), RangeError);
   });
 
-  it('compiles 10,000 routes within 200 ms, into one batch', () => {
+  it('compiles 10,000 routes within 200 ms of processor time, into one batch', () => {
     const routes = Array.from({ length: 10_000 }, (_, n) =>
       route(`10.${n >> 8}.${n & 255}.0/24`, ['via', '10.77.0.1', 'dev', 'eth0']),
     );
     const given = shadow({ routes });
-    const started = performance.now();
+    const started = process.cpuUsage();
     const files = compilePlan(planReplay(given, { continuity: 'replay' }), DIR);
-    const took = performance.now() - started;
-    assert.ok(took < 200, `${took.toFixed(0)} ms`);
+    const { user, system } = process.cpuUsage(started);
+    assert.ok(user + system < 200_000, `${user + system} µs`);
     assert.ok(text(files, 'attach.1.ip').split('\n').length > 10_000);
     // the program reads the steps word by word: the routes are not among them
     assert.ok(text(files, 'attach.steps').length < 10_000);

@@ -54,13 +54,19 @@ interface Batch {
   ended: Stage[];
 }
 
-/** Interfaces that must be there before a set goes on past its stage `prepare`; else it would only do harm. */
-function neededAfterPrepare(set: OperationSet, plan: ReplayPlan): string | undefined {
-  if (set === 'adopt') {
-    const made = plan.sets.adopt.find((o) => o.argv[0] === 'link' && o.argv[1] === 'add');
-    return made?.argv[3];
-  }
-  return set === 'giveback' ? plan.deviceName : undefined;
+/** The bond that an adoption makes. */
+function madeBy(plan: ReplayPlan): string | undefined {
+  return plan.sets.adopt.find(({ argv }) => argv[0] === 'link' && argv[1] === 'add')?.argv[3];
+}
+
+/** What must be there, below /sys/class/net, before a set goes on past its stage `prepare`: else it would only do harm. */
+function neededAfterPrepare(set: OperationSet, plan: ReplayPlan): string[] {
+  const member = (bond: string) =>
+    plan.standbyName === undefined ? [] : [`${bond}/lower_${plan.standbyName}`];
+  if (set === 'leave') return plan.standIn === 'bond' ? member(plan.interfaceName) : [];
+  if (set === 'giveback') return [plan.deviceName];
+  const made = madeBy(plan);
+  return set === 'adopt' && made !== undefined ? [made, ...member(made)] : [];
 }
 
 const STAGES: readonly Stage[] = ['prepare', 'raise', 'traffic', 'rest'];
@@ -114,9 +120,9 @@ class SetCompiler {
     else this.#open.ended.push(stage);
   }
 
-  need(dev: string): void {
+  need(path: string): void {
     this.#flush();
-    this.#lines.push(`need ${shellQuote(dev)} || return 1`);
+    this.#lines.push(`need ${shellQuote(path)} || return 1`);
   }
 
   finish(): void {
@@ -152,7 +158,7 @@ function compileSet(plan: ReplayPlan, set: OperationSet, dir: string): GuestFile
   for (const stage of STAGES) {
     for (const operation of operations) if (operation.stage === stage) compiler.add(operation);
     compiler.endStage(stage);
-    if (stage === 'prepare' && needed !== undefined) compiler.need(needed);
+    if (stage === 'prepare') for (const path of needed) compiler.need(path);
   }
   compiler.finish();
   return compiler.files;
@@ -170,14 +176,16 @@ export function assignments(values: Record<string, string>): string {
  * leaves neighbours that are not asked again for a second.
  */
 function announcement(plan: ReplayPlan, dir: string): GuestFile[] {
-  if (plan.continuity === 'bridge') return [];
+  if (plan.continuity === 'bridge' && plan.standIn === 'bond') return []; // the bond announces itself
   const flush = (state: string) => `neighbour flush dev ${plan.interfaceName} nud ${state}`;
   const learned = plan.sets.attach.filter(
-    (o) => o.argv[0] === 'neighbour' && /^(probe|stale)$/.test(o.argv[8] ?? '') && batchable(o),
+    // flushing takes the externally learned ones away too, whatever state they are in
+    ({ argv }) =>
+      argv[0] === 'neighbour' && (/^(probe|stale)$/.test(argv[8] ?? '') || argv.includes('extern_learn')),
   );
   const lines = [
     ...(PLAIN.test(plan.interfaceName) ? [flush('incomplete'), flush('failed')] : []),
-    ...learned.map((o) => o.argv.join(' ')),
+    ...new Set(learned.filter(batchable).map(({ argv }) => argv.join(' '))),
   ];
   return [{ path: `${dir}/announce.ip`, text: lines.map((l) => `${l}\n`).join(''), mode: 0o600 }];
 }
@@ -196,7 +204,7 @@ export function compilePlan(plan: ReplayPlan, dir: string): GuestFile[] {
     standin: plan.standIn,
     continuity: plan.continuity,
     standby: plan.standbyName ?? '',
-    made: neededAfterPrepare('adopt', plan) ?? '',
+    made: madeBy(plan) ?? '',
   });
   const sets: OperationSet[] = ['adopt', 'leave', 'attach', 'giveback'];
   return [

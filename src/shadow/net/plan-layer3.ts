@@ -2,6 +2,7 @@
 import { addressKey, neighbourKey, routeKey, ruleKey } from './keys.ts';
 import type { Address, Neighbour, NetShadow, Route } from './model.ts';
 import { type Draft, draft, type Findings } from './plan-draft.ts';
+import type { Stage } from './plan-model.ts';
 
 /** Neighbours that are asked at once whether they are still there when no gateway is known. */
 const ANNOUNCE_TO = 8;
@@ -187,6 +188,15 @@ function neighbourDrafts(shadow: NetShadow, learned: 'announce' | 'prime'): Draf
 export function onwardDrafts(shadow: NetShadow): Draft[] {
   return [...routeDrafts(shadow), ...neighbourDrafts(shadow, 'announce'), ...ruleDrafts(shadow)];
 }
+
+/**
+ * Asks known neighbours whether they are there, so that the switch hears where the guest now is: for the kernel's
+ * failover, which moves traffic without a word.
+ */
+export const announceDrafts = (shadow: NetShadow, stage: Stage): Draft[] =>
+  neighbourDrafts(shadow, 'announce')
+    .filter(({ argv }) => argv.includes('probe'))
+    .map((d) => ({ ...d, stage, attributes: [] }));
 
 /**
  * What a shadow interface without a standby needs when it gets a link again: the neighbours that it forgot, and no

@@ -3,7 +3,7 @@ import { bondKey, linkKey, lowerKey } from './keys.ts';
 import type { DeviceAbilities, NetShadow } from './model.ts';
 import { type Draft, draft, type Findings, write } from './plan-draft.ts';
 import { driverDrafts, fittingMtu } from './plan-driver.ts';
-import { addressDrafts, carrierDrafts, onwardDrafts } from './plan-layer3.ts';
+import { addressDrafts, announceDrafts, carrierDrafts, onwardDrafts } from './plan-layer3.ts';
 import type { Stage } from './plan-model.ts';
 import { altnameDrafts, ipv6LinkDrafts, linkDrafts, queueDrafts, sysctlDrafts } from './plan-settings.ts';
 
@@ -105,8 +105,9 @@ export function adoptSet(context: PlanContext, found: Findings): Draft[] {
 /** Traffic leaves the direct device, which may then be unplugged. Part of `adopt` where that is used. */
 export function leaveSet(context: PlanContext): Draft[] {
   const { shadow, standIn, standby, names } = context;
-  if (standIn === 'none' || context.adopting || shadow.hardware === undefined) return [];
-  if (standIn === 'failover') return [setLink('raise', names.direct, 'down')];
+  // The kernel's failover takes nothing from its standby as long as it has a primary, even one that is down: there
+  // the device is simply unplugged.
+  if (standIn !== 'bond' || context.adopting || shadow.hardware === undefined) return [];
   const bonding = `/sys/class/net/${names.interface}/bonding`;
   const members = shadow.standIn.kind === 'bond' ? shadow.standIn.members : [];
   const drafts: Draft[] = [];
@@ -167,17 +168,24 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
             [linkKey('mtu')],
           ),
         ];
-  const join =
-    standIn === 'bond'
-      ? setLink('raise', names.direct, 'master', names.interface)
-      : setLink('raise', names.direct, 'up');
+  if (standIn === 'failover') {
+    // The kernel has raised the device already, but told no switch.
+    return [
+      ...announceDrafts(shadow, 'prepare'),
+      ...driver,
+      ...lowerDrafts(context),
+      ...lessMtu,
+      setLink('raise', names.direct, 'up'),
+      ...announceDrafts(shadow, 'traffic'),
+    ];
+  }
   return [
     ...driver,
     ...lowerDrafts(context),
     ...lessMtu,
-    join,
+    setLink('raise', names.direct, 'master', names.interface),
     // a bond without members forgets the MAC that it was given, and takes that of its first one
-    ...(standIn === 'bond' && context.standby === undefined && shadow.hardware?.mac !== link.mac
+    ...(context.standby === undefined && shadow.hardware?.mac !== link.mac
       ? [setLink('raise', names.interface, 'address', link.mac)]
       : []),
     // with a standby the carrier was never lost, and with it nothing else

@@ -375,10 +375,12 @@ describe('planReplay: failover of the kernel', () => {
     standIn: { kind: 'failover', name: 'eth0', standby: 'eth1' },
   });
 
-  it('takes the device down to leave and up to attach, and adopts nothing', () => {
+  it('leaves to the kernel what it does itself, and tells the switch of it', () => {
     const plan = planReplay(given, { continuity: 'hold' });
-    assert.deepEqual(lines(plan.sets.leave), ['ip link set dev eth2 down']);
-    inOrder(plan.sets.attach, ['ethtool -K eth2', 'ip link set dev eth2 up']);
+    // with its primary down the kernel would take nothing from the standby either
+    assert.deepEqual(plan.sets.leave, []);
+    inOrder(plan.sets.attach, ['nud probe', 'ethtool -K eth2', 'ip link set dev eth2 up']);
+    assert.match(line(plan.sets.attach.at(-2) ?? assert.fail()), /neighbour replace 10.77.0.1 .* nud probe/);
     assert.deepEqual([plan.sets.adopt, plan.sets.giveback], [[], []]);
     assert.deepEqual([plan.standIn, plan.continuity, plan.deviceName], ['failover', 'bridge', 'eth2']);
   });

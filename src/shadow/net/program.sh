@@ -351,11 +351,10 @@ stage() {
   progress
 }
 
-# need INTERFACE: without it the rest of the set would only do harm.
+# need PATH: below /sys/class/net. Without it the rest of the set would only do harm.
 need() {
   if [ -e "$net/$1" ]; then return 0; fi
-  escape "$1"
-  fail "$set_name" "there is no interface $escaped"
+  fail "$set_name" "there is no /sys/class/net/$1"
   return 1
 }
 
@@ -385,7 +384,15 @@ use() {
 # Finds the device by MAC and PCI path; sets `found` (empty: none) and `found_index`.
 find_device() {
   found=''
-  for entry in "$root/sys/bus/pci/devices/$match_pci/net/"* "$root/sys/bus/pci/devices/$match_pci"/virtio*/net/*; do
+  slot=$root/sys/bus/pci/devices/$match_pci
+  is_among "$slot/net/"* "$slot"/virtio*/net/* && return 0
+  # names may begin with a dot
+  is_among "$slot/net/".[!.]* "$slot/net/"..?* "$slot"/virtio*/net/.[!.]* "$slot"/virtio*/net/..?* && return 0
+  found_index=''
+}
+
+is_among() {
+  for entry; do
     { read -r address <"$entry/address" && read -r found_index <"$entry/ifindex"; } 2>/dev/null || continue
     # one that was claimed may have been given another MAC since
     if [ "$address" = "$match_mac" ] || [ "$found_index" = "$claimed" ]; then
@@ -393,7 +400,7 @@ find_device() {
       return 0
     fi
   done
-  found_index=''
+  return 1
 }
 
 is_bond() {
@@ -408,6 +415,8 @@ look() {
       claimed=
       waiting=
       emit gone
+      # the kernel's failover goes over to its standby without a word to the switch
+      if [ "$standin" = failover ]; then announce; fi
     fi
   elif [ "$found_index" != "$claimed" ]; then
     if [ "$seen" != "$found_index" ]; then
@@ -429,7 +438,6 @@ claim() {
       refused_claim=$found_index
       fail claim "the name $device is taken by another interface"
     fi
-    look_again
     return 1
   fi
   flags=0
@@ -459,9 +467,11 @@ claim() {
 
 # Looks once more in a second: an interface that ends tells so before its name is free.
 look_again() {
+  if [ -n "$looking_again" ]; then return 0; fi
+  looking_again=1
   (
     sleep 1
-    echo look >&3
+    echo 'look again' >&3
   ) 5>&- 6>&- &
 }
 
@@ -486,7 +496,10 @@ finish_claim() {
 
 attach() {
   waiting=
-  if ! claim; then return 0; fi
+  if ! claim; then
+    look_again
+    return 0
+  fi
   claimed=$found_index
   waiting=1
   replayed=
@@ -495,9 +508,10 @@ attach() {
   run_set attach
   if [ -n "$renaming" ]; then finish_claim; fi
   if [ ! -e "$net/$device" ]; then
-    # udev renamed it under our hands; its event comes, and everything is done again
+    # udev renamed it under our hands: everything is done again
     claimed=
     waiting=
+    look_again
     return 0
   fi
   emit replayed "\"failed\":$failed"
@@ -519,7 +533,7 @@ progress() {
   if [ -z "$carrier" ]; then
     carrier=1
     emit carrier "\"dev\":\"$escaped\""
-    if [ "$standin" = none ] && [ -n "$traffic" ]; then announce; fi
+    if [ "$standin" != bond ] && [ -n "$traffic" ]; then announce; fi
   fi
   case $standin in
     none) if [ -z "$traffic" ]; then return 0; fi ;;
@@ -531,6 +545,15 @@ progress() {
   waiting=
   emit active "\"dev\":\"$escaped\""
   if [ -n "$replayed" ]; then emit 'done'; fi
+}
+
+# The device was taken down and up: everything is there but its link.
+await_link() {
+  waiting=1
+  replayed=
+  traffic=1
+  carrier=
+  progress
 }
 
 # When the link comes after the addresses: who was asked on the dead link is asked again.
@@ -567,6 +590,7 @@ adopt() {
   run_set adopt
   if is_bond; then
     emit adopted "\"changed\":1,\"failed\":$failed"
+    if [ -e "$net/$interface/lower_$device" ]; then await_link; fi
     return 0
   fi
   if [ -n "$made" ] && [ -e "$net/$made/bonding" ]; then attempt "$ip" link delete dev "$made"; fi
@@ -579,7 +603,7 @@ leave() {
   if [ -r "$plan/adopt.steps" ] && ! is_bond; then
     adopt || return 0
   fi
-  run_set leave
+  run_set leave || return 0
   if [ "$standin" = bond ] && [ -e "$net/$interface/lower_$device" ]; then
     write 0 "/sys/class/net/$interface/bonding/slaves" "-$device"
   fi
@@ -610,6 +634,9 @@ giveback() {
     fail giveback "$interface is not a shadow interface"
   elif run_set giveback; then
     emit givenback "\"failed\":$failed"
+    device=$interface
+    standin=none
+    await_link
   fi
 }
 
@@ -629,7 +656,10 @@ obey() {
       seen=''
       look
       ;;
-    rescan) write 0 /sys/bus/pci/rescan 1 ;;
+    rescan)
+      write 0 /sys/bus/pci/rescan 1
+      look
+      ;;
     'ping '*)
       case ${1#ping } in
         '' | *[!0-9]* | ??????????*) ;;
@@ -673,6 +703,7 @@ end() {
   IFS=' ' # the signal may have come while a read had another
   # shellcheck disable=SC2086 # pids, to be split
   kill $children 2>/dev/null
+  if [ -n "$monitor" ]; then kill -s CONT "$monitor" 2>/dev/null; fi # stopped, it would not hear it
   if [ -n "$link_file" ]; then rm -f "$link_file"; fi
   rm -rf "$run" "$pids"
 }
@@ -688,6 +719,7 @@ reset() {
   claimed=''       # index of the device that was dealt with
   seen=''          # index of the last device that was told
   refused_claim='' # index of the last device that could not get its name
+  looking_again='' # a look is on its way
   waiting=''       # not empty: `active` is still to come, and so far there were
   replayed=''      #   all operations,
   traffic=''       #   the addresses and routes,
@@ -763,6 +795,10 @@ emit ready "\"pid\":$$"
 while read -r event <&3; do
   case $event in
     adopt | leave | rollback | giveback | attach | rescan | stop | 'ping '*) obey "$event" ;;
+    'look again')
+      looking_again=''
+      look
+      ;;
     *) look ;;
   esac
 done

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
@@ -55,6 +55,15 @@ async function groupEnds(group: number): Promise<void> {
     }
     await setTimeout(5);
   }
+}
+
+/** Runs `act` while the guest's `ip` does nothing and says that all is well. */
+async function withoutTool(guest: FakeGuest, act: () => Promise<void>): Promise<void> {
+  const path = `${guest.base}/bin/ip`;
+  const text = readFileSync(path, 'utf8');
+  writeFileSync(path, '#!/bin/sh\nexit 0\n');
+  await act();
+  writeFileSync(path, text);
 }
 
 describe('the program', () => {
@@ -248,6 +257,25 @@ describe('the program', () => {
     );
   });
 
+  it('does not take the device away when the standby could not be taken in', async () => {
+    const plan = planReplay(bonded(['eth0-d'], { standby: STANDBY }), { continuity: 'bridge' });
+    await withGuest(plan, async (guest) => {
+      guest.put(`${guest.root}/sys/class/net/eth0/bonding/slaves`, '');
+      await guest.start(shell, plan);
+      // as if the kernel had refused it
+      await withoutTool(guest, async () => {
+        guest.command('leave');
+        const failed = await guest.event('failed');
+        assert.match(failed.e === 'failed' ? failed.err : '', /eth0\/lower_eth1/);
+      });
+      assert.equal(guest.inTree('/sys/class/net/eth0/bonding/slaves'), '');
+      assert.ok(!guest.events().some(({ e }) => e === 'left'));
+      guest.command('leave');
+      await guest.event('left');
+      assert.equal(guest.inTree('/sys/class/net/eth0/bonding/slaves'), '-eth0-d');
+    });
+  });
+
   it('waits with a device whose name another has, and takes it when that has gone', async () => {
     const plan = planReplay(bonded(['eth0-d'], { driver: undefined }), { continuity: 'hold' });
     await withGuest(
@@ -264,6 +292,17 @@ describe('the program', () => {
       },
       'eth5',
     );
+  });
+
+  it('finds a device whose name begins with a dot', async () => {
+    for (const name of ['.eth0', '..eth0']) {
+      const plan = planReplay(shadow({ link: { ...LINK, name } }), { continuity: 'replay' });
+      await withGuest(plan, async (guest) => {
+        await guest.start(shell, plan);
+        guest.command('attach');
+        await guest.event('replayed');
+      });
+    }
   });
 
   it('uses the plan for the source after a rollback', async () => {
