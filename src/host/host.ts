@@ -25,6 +25,11 @@ export interface Host {
   createTap(name: string, network: string): Promise<void>;
   /** Removes a tap; does nothing when there is none. */
   removeTap(name: string): Promise<void>;
+  /**
+   * Answers TCP segments for an absent VM with "unreachable" (see `unreachable.ts`), or stops doing so when there are no
+   * addresses. Absent where the host cannot.
+   */
+  answerUnreachable?: (vm: string, addresses: readonly string[]) => Promise<void>;
 }
 
 /** Name of the tap of one part of a NIC: at most 15 characters, the same whenever it is asked for. */

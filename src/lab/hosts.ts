@@ -1,7 +1,9 @@
 /** The lab's hosts: each a network namespace with a bridge, seen by the engine like any other host. */
 import { join } from 'node:path';
 import { exec } from '../base/exec.ts';
+import { findProgram } from '../base/find-program.ts';
 import type { Host, HostDevice } from '../host/host.ts';
+import { removalRules, unreachableRules } from '../host/unreachable.ts';
 import { ipBatch } from './network/ip.ts';
 import { DEVICE, namespaceName } from './network/names.ts';
 import { inNamespace } from './network/network.ts';
@@ -32,6 +34,15 @@ export function labHost(options: LabHostOptions): Host {
       await this.removeTap(tap);
       await ipBatch(netns, [`tuntap add dev ${tap} mode tap`, ...port(tap, DEVICE.bridge)]);
     },
+    ...(findProgram('nft') === undefined
+      ? {}
+      : {
+          async answerUnreachable(vm: string, addresses: readonly string[]) {
+            const input =
+              addresses.length === 0 ? removalRules(vm) : unreachableRules(vm, DEVICE.uplink, addresses);
+            await exec(inNamespace(netns, ['nft', '-f', '-']), { input });
+          },
+        }),
     async removeTap(tap) {
       await exec(inNamespace(netns, ['ip', 'link', 'del', tap]), { allowFailure: true });
     },

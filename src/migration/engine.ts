@@ -4,6 +4,7 @@ import { ShadowferryError, toShadowferryError } from '../errors.ts';
 import { modelIdentity } from '../hypervisor/qemu/pci.ts';
 import { attributesOf } from '../shadow/net/attributes.ts';
 import type { Outcome } from '../shadow/net/model.ts';
+import { stopAnswering } from './absence.ts';
 import type { MigrationEvent, ProgressEvent } from './events.ts';
 import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
 import { resolveTarget } from './match.ts';
@@ -121,10 +122,12 @@ async function perform(m: Migration): Promise<void> {
           tries: run.request.limits.attachTries,
           mark: (name, at) => run.timeline.mark(name, at),
           onRetry: (reason) => warn(run, reason),
+          onCarrier: () => void stopAnswering(run).catch(() => {}), // and once more below
         }),
       ),
     );
     run.journal.strict();
+    if (m.state.kind === 'running') await stopAnswering(run);
     facts.settled = await m.phase('settle', () =>
       settle(run, { preflight: checked, reserved, staged, replayed: facts.replayed }),
     );

@@ -15,6 +15,7 @@ import {
   queryStatus,
 } from '../hypervisor/qmp/commands.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
+import { stopAnswering } from './absence.ts';
 import { programDirectory, type Run, waitAfter } from './run.ts';
 import type { Undo } from './undo.ts';
 import { endVm, type RunningVm, setStandbyLink } from './vm.ts';
@@ -110,6 +111,8 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
       return cancelCopy(run);
     case 'reattach':
       return reattach(run);
+    case 'stop-answering':
+      return stopAnswering(run);
     case 'standby-link-down':
       return setStandbyLink(run.source, undo.nic, false);
     case 'remove-program':

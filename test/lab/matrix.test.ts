@@ -29,7 +29,7 @@ import { needsNetworkRights } from './rights.ts';
  * round all five models, so that each is once the source and once the destination, and no two walks share a pair.
  */
 const WALKS: Record<Continuity, readonly Model[]> = {
-  replay: ['e1000e', 'vmxnet3', 'rtl8139', 'virtio-net-pci', 'e1000', 'e1000e', 'i82550'],
+  replay: ['e1000e', 'vmxnet3', 'rtl8139', 'virtio-net-pci', 'e1000', 'e1000e', 'pcnet'],
   hold: ['e1000e', 'rtl8139', 'e1000', 'vmxnet3', 'virtio-net-pci', 'e1000e', 'tulip', 'vmxnet3'],
   bridge: ['e1000e', 'virtio-net-pci', 'vmxnet3', 'e1000', 'rtl8139', 'e1000e'],
 };

@@ -168,7 +168,7 @@ export async function moveOver(
 const OF_THE_DEVICE = /^(feature|ring|channel|coalesce|pause)\./;
 
 /** What could have been said of a loss by somebody who does not know why. */
-const UNEXPLAINED = /^(it is now|it is not there|the operation failed)/;
+const UNEXPLAINED = /^(it is now|it is not there|the operation failed(?!.*not supported))/;
 
 /** Only what the device itself lacks may be lost, and each loss says why; `indexAnew` where the interface is another. */
 export function assertLosses(result: MigrationResult, indexAnew: boolean): void {

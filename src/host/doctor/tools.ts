@@ -20,9 +20,9 @@ export const TOOLS: readonly Tool[] = [
   { name: 'nsenter', package: 'util-linux', why: 'enters namespaces' },
   { name: 'perl', package: 'perl-base', why: 'delays packets on lab links' },
   {
-    name: 'ping',
-    package: 'iputils-ping',
-    why: 'measures the outage by ICMP; without it by UDP',
+    name: 'nft',
+    package: 'nftables',
+    why: "answers for a VM that has no device, so that its peers' TCP does not back off",
     optional: true,
   },
   {

@@ -19,6 +19,8 @@ export interface AttachOptions {
   /** Longest wait for traffic on the new device, ms. */
   waitMs: number;
   mark: (name: string, epochMs?: number) => void;
+  /** Called when packets can reach the VM again. */
+  onCarrier?: () => void;
 }
 
 /** What the program in the guest said of its operations. */
@@ -46,6 +48,7 @@ export async function plugAndReplay(options: AttachOptions): Promise<Replayed> {
   const stop = vm.channel.onEvent((event) => {
     const name = MARKS[event.e];
     if (name !== undefined) mark(name, event.arrivedMs);
+    if (event.e === 'carrier') options.onCarrier?.();
     if (event.e === 'stage' && event.name === 'traffic')
       mark('addresses and routes are back', event.arrivedMs);
     if (event.e === 'op') results.push({ id: event.id, rc: event.rc, stderr: event.err, set: event.set });

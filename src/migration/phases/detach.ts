@@ -1,6 +1,7 @@
 /** Detach: traffic leaves the direct device, then the guest releases it. From here on stock QEMU may migrate. */
 import { nicIds } from '../../hypervisor/qemu/spec.ts';
 import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
+import { startAnswering } from '../absence.ts';
 import { type Run, step, waitBefore, warn } from '../run.ts';
 import type { Staged } from './stage.ts';
 
@@ -12,7 +13,7 @@ export async function detach(run: Run, staged: Staged): Promise<void> {
     'detach',
     'release and unplug the device',
     // journalled as one: whatever of it was done, plugging and replaying again is the way back
-    { undo: [{ kind: 'reattach', nic: nic.id }], critical: !bridged },
+    { undo: [{ kind: 'stop-answering' }, { kind: 'reattach', nic: nic.id }], critical: !bridged },
     async () => {
       run.journal.relax(); // from here until the attach traffic waits, or may
       const signal = waitBefore(run, 'moving traffic off the device', run.request.limits.agentMs);
@@ -27,6 +28,8 @@ export async function detach(run: Run, staged: Staged): Promise<void> {
           `${event.failed} of the steps that move traffic off the device failed; see the log in the guest`,
         );
       }
+      // while the guest is busy with the unplug
+      if (!bridged) startAnswering(run, staged.shadow);
       const limit = waitBefore(run, 'the unplug', run.request.limits.unplugMs);
       await unplugDevice(source.qemu.monitor, { id: nicIds(nic).directDevice, signal: limit });
       timeline.mark('device gone');

@@ -4,12 +4,7 @@ import { ShadowferryError } from '../../errors.ts';
 import { tapName } from '../../host/host.ts';
 import { tapProps } from '../../hypervisor/qemu/argv.ts';
 import { nicIds, type VmSpec } from '../../hypervisor/qemu/spec.ts';
-import {
-  migrateIncoming,
-  migrateSetCapabilities,
-  migrateSetParameters,
-  netdevAdd,
-} from '../../hypervisor/qmp/commands.ts';
+import { migrateIncoming, migrateSetCapabilities, netdevAdd } from '../../hypervisor/qmp/commands.ts';
 import { type Run, step, waitBefore } from '../run.ts';
 import { allTaps, endVm, launchVm, type RunningVm } from '../vm.ts';
 import type { Preflight } from './preflight.ts';
@@ -85,11 +80,6 @@ export async function reserve(run: Run, preflight: Preflight): Promise<Reserved>
         const tap = tapName(spec.name, run.nic.id, 'direct');
         await netdevAdd(vm.qemu.monitor, tapProps(ids.directNetdev, tap), { signal });
         await migrateSetCapabilities(vm.qemu.monitor, capabilitiesFor(preflight), { signal });
-        await migrateSetParameters(
-          vm.qemu.monitor,
-          { 'max-postcopy-bandwidth': run.request.maxBandwidth },
-          { signal },
-        );
         return { vm, uri: await listen(run, vm, signal) };
       } catch (error) {
         await endVm(vm);

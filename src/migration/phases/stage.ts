@@ -8,7 +8,7 @@ import { planReplay } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
 import { NOTE, type StagedNote } from '../history.ts';
-import { programDirectory, type Run, step, waitBefore } from '../run.ts';
+import { programDirectory, type Run, step, waitBefore, warn } from '../run.ts';
 import { setStandbyLink } from '../vm.ts';
 import type { Preflight } from './preflight.ts';
 import { capabilitiesFor } from './reserve.ts';
@@ -39,11 +39,15 @@ export async function stage(run: Run, preflight: Preflight): Promise<Staged> {
       () => setStandbyLink(source, nic.id, true),
     );
   }
+  if (preflight.strategy === 'postcopy' && run.request.maxBandwidth > 0) {
+    warn(run, 'a bandwidth limit in post-copy makes the running guest wait longer for its memory');
+  }
   await step(run, 'stage', 'set the source up', {}, async () => {
     const signal = waitBefore(run, 'setting the migration up', 10_000);
     await migrateSetCapabilities(source.qemu.monitor, capabilitiesFor(preflight), { signal });
     const parameters = {
       'max-bandwidth': run.request.maxBandwidth || UNLIMITED,
+      'max-postcopy-bandwidth': run.request.maxBandwidth, // 0: as fast as it goes
       'downtime-limit': Math.min(FIRST_DOWNTIME_MS, run.request.downtimeLimitMs),
     };
     await migrateSetParameters(source.qemu.monitor, parameters, { signal });

@@ -90,7 +90,20 @@ export async function installProgram(
   await runScript(agent, script, [], { signal, check: true });
 }
 
-/** Removes what `installProgram` left; the program itself is told to stop over the channel before. */
+/** The program, told to stop, removes its own files at the same moment: what `rm` then finds half gone it leaves. */
+const REMOVE = `
+n=0
+while rm -rf "$1"; [ -e "$1" ] && [ $n -lt 40 ]; do
+  n=$((n + 1))
+  sleep 0.05 || sleep 1
+done
+[ ! -e "$1" ]
+`;
+
+/**
+ * Removes what `installProgram` left; the program itself is told to stop over the channel before.
+ * @throws ShadowferryError GUEST_COMMAND_FAILED when it cannot be removed, and those of the agent.
+ */
 export async function removeProgram(agent: AgentClient, dir: string, signal: AbortSignal): Promise<void> {
-  await agent.exec(['/bin/rm', '-rf', dir], { env: { PATH }, signal });
+  await runScript(agent, REMOVE, [dir], { signal, check: true });
 }

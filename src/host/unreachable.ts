@@ -1,0 +1,44 @@
+/**
+ * While a VM has no device, its peers' TCP retransmits into the void and backs off, so that the connection stays dead
+ * for up to twice the gap. RFC 6069 (TCP-LCD) says that a retransmission answered with "host unreachable" tells of a
+ * broken path, not of congestion, and takes one step of the back-off back; Linux does so. So the hosts answer for the
+ * absent VM, and its peers try again every 200 ms until it is back.
+ */
+import { isIPv4, isIPv6 } from 'node:net';
+import { ShadowferryError } from '../errors.ts';
+
+/** What the table of a VM is called; one per VM, so that it can be removed by name after a crash. */
+export function tableName(vm: string): string {
+  return `shadowferry-${vm}`;
+}
+
+/**
+ * nftables rules that answer TCP segments for the addresses where they come in from the network.
+ * Segments that open or reset a connection pass: a connection being opened would fail at once on "unreachable",
+ * while one that is open takes it as a hint (RFC 1122, 4.2.3.9).
+ * @param device the interface that the VM's traffic comes in by
+ * @throws ShadowferryError INTERNAL for what is no address or no interface name; nothing else gets into the text.
+ */
+export function unreachableRules(vm: string, device: string, addresses: readonly string[]): string {
+  const table = `netdev ${tableName(vm)}`;
+  if (!/^[A-Za-z0-9_.-]{1,15}$/.test(device) || !/^[a-z][a-z0-9-]*$/.test(vm)) {
+    throw new ShadowferryError('INTERNAL', { why: `"${vm}" or "${device}" is no name for a rule` });
+  }
+  const rules = addresses.map((address) => {
+    const [family, answer] = isIPv4(address)
+      ? ['ip', 'icmp type host-unreachable']
+      : ['ip6', 'icmpv6 type no-route'];
+    if (!isIPv4(address) && !isIPv6(address)) {
+      throw new ShadowferryError('INTERNAL', { why: `"${address}" is no address` });
+    }
+    return `add rule ${table} in ${family} daddr ${address} tcp flags & (syn | rst) == 0 reject with ${answer}`;
+  });
+  const chain = `add chain ${table} in { type filter hook ingress device "${device}" priority -300; }`;
+  return `${[`add table ${table}`, `flush table ${table}`, chain, ...rules].join('\n')}\n`;
+}
+
+/** Rules that remove what `unreachableRules` made, whether or not it is there. */
+export function removalRules(vm: string): string {
+  const table = `netdev ${tableName(vm)}`;
+  return `add table ${table}\ndelete table ${table}\n`;
+}
