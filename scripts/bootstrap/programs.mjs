@@ -30,7 +30,7 @@ export const PROGRAMS = [
   {
     name: 'nft',
     package: 'nftables',
-    why: "answers for a VM that has no device, so that its peers' TCP does not back off; without it outages in replay and hold are longer",
+    why: "answers for a VM that has no device, so that its peers' TCP does not back off",
     tasks: LAB,
     optional: true,
   },

@@ -28,7 +28,8 @@ export function unreachableRules(vm: string, device: string, addresses: readonly
     const [family, answer] = isIPv4(address)
       ? ['ip', 'icmp type host-unreachable']
       : ['ip6', 'icmpv6 type no-route'];
-    if (!isIPv4(address) && !isIPv6(address)) {
+    // an address with a zone (fe80::1%eth0) is of one link, and a zone is free text
+    if (!isIPv4(address) && (!isIPv6(address) || address.includes('%'))) {
       throw new ShadowferryError('INTERNAL', { why: `"${address}" is no address` });
     }
     return `add rule ${table} in ${family} daddr ${address} tcp flags & (syn | rst) == 0 reject with ${answer}`;

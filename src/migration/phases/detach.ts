@@ -1,4 +1,5 @@
 /** Detach: traffic leaves the direct device, then the guest releases it. From here on stock QEMU may migrate. */
+import { ShadowferryError } from '../../errors.ts';
 import { nicIds } from '../../hypervisor/qemu/spec.ts';
 import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
 import { startAnswering } from '../absence.ts';
@@ -17,10 +18,12 @@ export async function detach(run: Run, staged: Staged): Promise<void> {
     async () => {
       run.journal.relax(); // from here until the attach traffic waits, or may
       const signal = waitBefore(run, 'moving traffic off the device', run.request.limits.agentMs);
-      const left = source.channel.waitFor((event) => event.e === 'left', signal);
+      const left = source.channel.waitFor((event) => event.e === 'left' || event.e === 'failed', signal);
       source.channel.send('leave');
       timeline.mark('leave asked');
       const event = await left;
+      if (event.e === 'failed')
+        throw new ShadowferryError('CHANNEL_FAILED', { why: `${event.what}: ${event.err}` });
       timeline.mark('traffic left the device', event.arrivedMs);
       if (event.e === 'left' && event.failed > 0) {
         warn(
