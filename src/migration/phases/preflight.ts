@@ -26,6 +26,7 @@ export interface Preflight {
   /** The source's own device, for a rollback and for its driver. */
   sourceModel: ModelIdentity;
   postcopyAllowed: boolean;
+  postcopyPreempt: boolean;
 }
 
 async function checkOwner(run: Run): Promise<Ownership> {
@@ -56,14 +57,22 @@ async function checkRunning(run: Run): Promise<void> {
   }
 }
 
-/** Whether the destination may use post-copy: its QEMU offers it, and its kernel lets it take page faults. */
-async function postcopyThere(run: Run, signal: AbortSignal): Promise<{ supported: boolean; reason: string }> {
+interface Postcopy {
+  supported: boolean;
+  reason: string;
+  /** Pages that a vCPU waits for have a connection of their own, past the pages that are only on their way. */
+  preempt: boolean;
+}
+
+/** Whether post-copy may be used: both QEMUs offer it, and the destination's kernel lets its QEMU take page faults. */
+async function askPostcopy(run: Run, signal: AbortSignal): Promise<Postcopy> {
   const source = await queryMigrateCapabilities(run.source.qemu.monitor);
   if (!source.has('postcopy-ram') || !source.has('pause-before-switchover')) {
-    return { supported: false, reason: "the source's QEMU offers no post-copy" };
+    return { supported: false, reason: "the source's QEMU offers no post-copy", preempt: false };
   }
-  const { postcopy } = await probeQemu(run.destination.qemu.binary, { signal });
-  return postcopy;
+  const { postcopy, migrationCapabilities } = await probeQemu(run.destination.qemu.binary, { signal });
+  const preempt = source.has('postcopy-preempt') && migrationCapabilities.includes('postcopy-preempt');
+  return { ...postcopy, preempt };
 }
 
 function strategyFor(
@@ -130,7 +139,7 @@ export async function preflight(run: Run): Promise<Preflight> {
   const shadow = await step(run, 'preflight', 'capture the shadow', {}, () =>
     captureShadow(run.source.agent, identity, standbyPciPath, signal),
   );
-  const postcopy = await postcopyThere(run, signal);
+  const postcopy = await askPostcopy(run, signal);
   const continuity = continuityFor(run, shadow, guest);
   const strategy = strategyFor(run, continuity, postcopy);
   const abilities = (await run.abilities.all()).find((known) => known.pciId === run.model.pciId);
@@ -152,5 +161,6 @@ export async function preflight(run: Run): Promise<Preflight> {
     plan,
     sourceModel,
     postcopyAllowed,
+    postcopyPreempt: postcopy.preempt,
   };
 }

@@ -43,6 +43,7 @@ export function capabilitiesFor(preflight: Preflight): Record<string, boolean> {
     'return-path': true,
     'pause-before-switchover': true,
     'postcopy-ram': preflight.strategy === 'postcopy' || preflight.postcopyAllowed,
+    ...(preflight.postcopyPreempt ? { 'postcopy-preempt': preflight.strategy === 'postcopy' } : {}),
   };
 }
 
