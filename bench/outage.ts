@@ -155,6 +155,7 @@ const CELLS: readonly Cell[] = [
     measure: () => measurePlain(MODEST_MIB),
   },
   ours('bridge', { continuity: 'bridge', strategy: 'auto', memoryMiB: MODEST_MIB }),
+  ours('bridge-precopy', { continuity: 'bridge', strategy: 'precopy', memoryMiB: MODEST_MIB }),
   ours('hold', { continuity: 'hold', strategy: 'postcopy', memoryMiB: MODEST_MIB }),
   ours('replay', { continuity: 'replay', strategy: 'postcopy', memoryMiB: MODEST_MIB }),
   ours('hold-2g', { continuity: 'hold', strategy: 'postcopy', memoryMiB: LARGE_MIB }),
@@ -167,6 +168,8 @@ function goals(samples: readonly Sample[]): Goal[] {
   return [
     ratioGoal('bridge-vs-plain-tcp', tcp('bridge'), tcp('plain'), 1.3),
     ratioGoal('bridge-vs-plain-icmp', icmp('bridge'), icmp('plain'), 1.3),
+    ratioGoal('bridge-precopy-vs-plain-tcp', tcp('bridge-precopy'), tcp('plain'), 1.3),
+    ratioGoal('bridge-precopy-vs-plain-icmp', icmp('bridge-precopy'), icmp('plain'), 1.3),
     medianGoal('replay-postcopy', tcp('replay'), 1500),
     medianGoal('hold-postcopy', tcp('hold'), 1500),
     ratioGoal('replay-2g-vs-256m', tcp('replay-2g'), tcp('replay'), 1.2),

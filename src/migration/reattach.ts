@@ -3,7 +3,6 @@ import { randomInt } from 'node:crypto';
 import { reasonOf, ShadowferryError } from '../errors.ts';
 import { guestPciPath } from '../hypervisor/qemu/pci.ts';
 import { type NicSpec, nicIds } from '../hypervisor/qemu/spec.ts';
-import { qomList } from '../hypervisor/qmp/commands.ts';
 import { unplugDevice } from '../hypervisor/qmp/unplug.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import { type AbilityStore, abilitiesOf } from '../shadow/net/abilities.ts';
@@ -16,7 +15,7 @@ import { plugAndReplay } from './phases/attach.ts';
 import { endProgram } from './phases/settle.ts';
 import { Limits } from './request.ts';
 import { waitAfter } from './run.ts';
-import type { RunningVm } from './vm.ts';
+import { isPlugged, type RunningVm } from './vm.ts';
 
 export interface Reattached {
   /** `none`: nothing was missing. `attached`: plugged and replayed. `settled`: only the comparison was missing. */
@@ -46,11 +45,6 @@ type DirectNic = NicSpec & { direct: NonNullable<NicSpec['direct']> };
 function directNic(vm: RunningVm): DirectNic | undefined {
   for (const nic of vm.qemu.spec.nics) if (nic.direct !== undefined) return { ...nic, direct: nic.direct };
   return undefined;
-}
-
-async function isPlugged(vm: RunningVm, nic: NicSpec): Promise<boolean> {
-  const devices = await qomList(vm.qemu.monitor, '/machine/peripheral');
-  return devices.some(({ name }) => name === nicIds(nic).directDevice);
 }
 
 /**

@@ -10,7 +10,6 @@ import {
   cont,
   deviceAdd,
   migrateCancel,
-  qomList,
   queryMigrate,
   queryStatus,
 } from '../hypervisor/qmp/commands.ts';
@@ -18,7 +17,7 @@ import { removeProgram } from '../shadow/net/guest.ts';
 import { stopAnswering } from './absence.ts';
 import { programDirectory, type Run, waitAfter } from './run.ts';
 import type { Undo } from './undo.ts';
-import { endVm, type RunningVm, setStandbyLink } from './vm.ts';
+import { endVm, isPlugged, type RunningVm, setStandbyLink } from './vm.ts';
 
 const CANCEL_MS = 30_000;
 /** A guest that was slow to release its device may still do it; only then can it be plugged again. */
@@ -49,11 +48,6 @@ async function cancelCopy(run: Run): Promise<void> {
   if (!(await queryStatus(monitor)).running) await cont(monitor);
 }
 
-async function isPlugged(vm: RunningVm, device: string): Promise<boolean> {
-  const devices = await qomList(vm.qemu.monitor, '/machine/peripheral');
-  return devices.some(({ name }) => name === device);
-}
-
 async function reattach(run: Run): Promise<void> {
   const { source, nic } = run;
   const ids = nicIds(nic);
@@ -65,7 +59,7 @@ async function reattach(run: Run): Promise<void> {
       signal: waitAfter('a late unplug', LATE_UNPLUG_MS),
     },
   );
-  const plugged = await isPlugged(source, ids.directDevice);
+  const plugged = await isPlugged(source, nic);
   const unplugAsked = run.timeline.at('traffic left the device') !== undefined;
   // an unplug that was asked for and not answered may still come: plugging before it would lose the new device
   const gone =

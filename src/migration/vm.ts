@@ -5,8 +5,8 @@ import { ShadowferryError } from '../errors.ts';
 import { type Host, tapName } from '../host/host.ts';
 import { AgentClient } from '../hypervisor/agent/client.ts';
 import { endQemu, findQemu, type QemuProcess, recordSpec, startQemu } from '../hypervisor/qemu/process.ts';
-import { type Placement, type VmSpec, vmPaths } from '../hypervisor/qemu/spec.ts';
-import { cont } from '../hypervisor/qmp/commands.ts';
+import { type NicSpec, nicIds, type Placement, type VmSpec, vmPaths } from '../hypervisor/qemu/spec.ts';
+import { cont, qomList, setLink } from '../hypervisor/qmp/commands.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import { GuestChannel } from '../shadow/channel.ts';
 
@@ -108,7 +108,13 @@ async function concreteMachine(vm: RunningVm, machine: string): Promise<string> 
 }
 
 export async function setStandbyLink(vm: RunningVm, nic: string, up: boolean): Promise<void> {
-  await vm.qemu.monitor.execute('set_link', { name: `sby-${nic}`, up });
+  await setLink(vm.qemu.monitor, nicIds({ id: nic }).standbyDevice, up);
+}
+
+/** Whether QEMU has the direct device of a NIC plugged now. */
+export async function isPlugged(vm: RunningVm, nic: Pick<NicSpec, 'id'>): Promise<boolean> {
+  const devices = await qomList(vm.qemu.monitor, '/machine/peripheral');
+  return devices.some(({ name }) => name === nicIds(nic).directDevice);
 }
 
 /** Connects to a VM that an earlier process started. @throws UNKNOWN_VM when it does not run on this host. */

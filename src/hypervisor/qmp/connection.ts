@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
+import { nowMs } from '../../base/clock.ts';
 import { raceSignal } from '../../base/deadline.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { dial } from './dial.ts';
-import { nowMs, type QmpEvent } from './events.ts';
+import type { QmpEvent } from './events.ts';
 import {
   encodeCommand,
   LineDecoder,

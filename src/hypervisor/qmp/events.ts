@@ -45,11 +45,6 @@ interface Waiter {
 
 export type EventListener = (event: QmpEvent) => void;
 
-/** Now, on the clock of `QmpEvent.arrivedMs`. */
-export function nowMs(): number {
-  return performance.timeOrigin + performance.now();
-}
-
 /** Hands each event to listeners and waiters, in the order of the wire. */
 export class EventHub {
   readonly #listeners = new Map<string, Set<EventListener>>();
