@@ -35,6 +35,12 @@ export const PROGRAMS = [
     optional: true,
   },
   {
+    name: 'ping',
+    package: 'iputils-ping',
+    why: 'tries the lab networks in the tests',
+    tasks: ['setup', 'test'],
+  },
+  {
     name: 'dash',
     package: 'dash',
     why: "runs the guest's scripts in the tests; without it those are skipped",

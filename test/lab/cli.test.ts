@@ -42,6 +42,14 @@ function placed({ vms, hosts }: LabStatus) {
 const ON_A = { owner: 'a', state: 'running', model: 'e1000e', plugged: true, claims: ['a/nic0'] };
 const ON_B = { owner: 'b', state: 'running', model: 'vmxnet3', plugged: true, claims: ['b/nic0'] };
 
+/** Opens a connection to the guest's echo service; a NIC whose link has just come up may still be silent. */
+const CONNECT = `
+const net = require('node:net');
+const connect = () =>
+  net.connect(7, process.argv[1], () => process.exit(0)).on('error', () => setTimeout(connect, 100));
+connect();
+`;
+
 describe('a lab that stays', needsNetworkRights(), () => {
   before(async () => {
     const { code, stdout, stderr } = await runCli(state, ['lab', 'up', '--json']);
@@ -67,8 +75,8 @@ describe('a lab that stays', needsNetworkRights(), () => {
 
   test('the guest is reached as the status says', async () => {
     const { guest } = await labStatus();
-    const [program = '', ...args] = [...guest.from, 'ping', '-c', '1', '-W', '2', guest.address];
-    assert.equal(spawnSync(program, args).status, 0);
+    const [program = '', ...args] = [...guest.from, process.execPath, '-e', CONNECT, guest.address];
+    assert.equal(spawnSync(program, args, { timeout: 15_000 }).status, 0);
   });
 
   test('Ctrl-C while it is held takes the VM back, with its device', async () => {
