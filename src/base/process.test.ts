@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { identify, isAlive, signalProcess, spawnDetached } from './process.ts';
 
-test('a process is known by pid and start time, and a reused pid is not mistaken for it', async () => {
-  const log = join(mkdtempSync(join(tmpdir(), 'sf-process-')), 'log');
+function logFile(t: { after(clean: () => void): void }): string {
+  const directory = mkdtempSync(join(tmpdir(), 'sf-process-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  return join(directory, 'log');
+}
+
+test('a process is known by pid and start time, and a reused pid is not mistaken for it', async (t) => {
+  const log = logFile(t);
   const child = spawnDetached(['sh', '-c', 'echo started; exec sleep 60'], log);
   const identity = identify(child.pid);
   assert.ok(identity && isAlive(identity));
@@ -17,8 +23,8 @@ test('a process is known by pid and start time, and a reused pid is not mistaken
   assert.equal(isAlive(identity), false);
 });
 
-test('a program that is not there is reported, not thrown', async () => {
-  const log = join(mkdtempSync(join(tmpdir(), 'sf-process-')), 'log');
+test('a program that is not there is reported, not thrown', async (t) => {
+  const log = logFile(t);
   const child = spawnDetached(['/nonexistent/program'], log);
   assert.match(await child.exited, /ENOENT/);
   assert.equal(readFileSync(log, 'utf8'), '');
