@@ -22,6 +22,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['migration'],
   ['shadow', 'memory', 'storage', 'protection', 'ownership'],
   ['hypervisor', 'host'],
+  ['guest'],
   ['base'],
   ['errors.ts'],
 ];

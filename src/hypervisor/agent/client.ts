@@ -2,11 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { deadline } from '../../base/deadline.ts';
 import { ShadowferryError } from '../../errors.ts';
+import {
+  EXEC_TIMEOUT_MS,
+  type ExecGuestOptions,
+  type ExecGuestResult,
+  type GuestShell,
+} from '../../guest/shell.ts';
 import { AgentChannel, type AgentConnectOptions, type RequestOptions } from './channel.ts';
 import { readGuestFile, type WriteFileOptions, writeGuestFile } from './files.ts';
-
-/** How long a command may run when the caller does not say, ms. */
-export const EXEC_TIMEOUT_MS = 30_000;
 
 const FIRST_POLL_MS = 5;
 const LONGEST_POLL_MS = 250;
@@ -14,26 +17,6 @@ const POLL_GROWTH = 1.6;
 
 /** One exchange this old counts as silence of the agent, not as slowness of the command. */
 const SILENCE_MS = 1000;
-
-export interface ExecGuestOptions {
-  input?: string | Uint8Array;
-  /** The whole environment (the agent adds nothing): give PATH too. Left out: that of the agent. */
-  env?: Readonly<Record<string, string>>;
-  signal?: AbortSignal;
-  /** Bounds the whole command, ms. */
-  timeoutMs?: number;
-  /** Throw GUEST_COMMAND_FAILED on a non-zero exit. */
-  check?: boolean;
-}
-
-export interface ExecGuestResult {
-  /** Exit code; 128 + the signal's number when killed; 127 or 126 when there is no such program, as a shell says. */
-  code: number;
-  stdout: string;
-  stderr: string;
-  /** The agent kept only the first part of the output (16 MiB). */
-  truncated: boolean;
-}
 
 const Info = z.object({
   version: z.string(),
@@ -58,7 +41,7 @@ const Status = z.object({
  * A round trip costs tens of milliseconds; none belongs on the critical path, and none works while the VM is
  * paused or on its way.
  */
-export class AgentClient implements AsyncDisposable {
+export class AgentClient implements GuestShell, AsyncDisposable {
   readonly #channel: AgentChannel;
 
   private constructor(channel: AgentChannel) {

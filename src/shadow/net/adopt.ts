@@ -1,7 +1,7 @@
 /** Makes a running interface a shadow interface, or gives it back to its device, while nothing migrates. */
 import { deadline } from '../../base/deadline.ts';
 import { ShadowferryError } from '../../errors.ts';
-import type { AgentClient } from '../../hypervisor/agent/client.ts';
+import type { GuestShell } from '../../guest/shell.ts';
 import type { GuestChannel, TimedEvent } from '../channel.ts';
 import { captureShadow, installProgram, removeProgram } from './guest.ts';
 import type { DeviceIdentity, NetShadow, Outcome } from './model.ts';
@@ -14,7 +14,7 @@ import { type OperationResult, verify } from './verify.ts';
 const LATE_MS = 5_000;
 
 export interface AdoptOptions {
-  agent: AgentClient;
+  agent: GuestShell;
   channel: GuestChannel;
   /** The direct device, which must be plugged. */
   identity: DeviceIdentity;

@@ -1,21 +1,21 @@
-/** What the host does inside a guest for a shadow, through the guest agent: off the critical path, all of it. */
+/** What the host does inside a guest for a shadow, through a shell of it: off the critical path, all of it. */
 import { shellCommand, shellQuote } from '../../base/shell-quote.ts';
-import type { AgentClient } from '../../hypervisor/agent/client.ts';
+import type { GuestShell } from '../../guest/shell.ts';
 import { captureArgs, captureScript, parseCapture } from './capture.ts';
 import type { GuestFile } from './compile.ts';
 import type { DeviceIdentity, NetShadow } from './model.ts';
 
-/** The agent's environment is bare; tools of the system must be found before a shell's own. */
+/** The environment of a guest's agent is bare; tools of the system must be found before a shell's own. */
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Runs a POSIX shell script in the guest; the text goes in as data on standard input. */
 async function runScript(
-  agent: AgentClient,
+  shell: GuestShell,
   script: string,
   args: readonly string[],
   options: { signal: AbortSignal; check: boolean },
 ): Promise<{ code: number; stdout: string; stderr: string }> {
-  return agent.exec(['/bin/sh', '-s', '--', ...args], {
+  return shell.exec(['/bin/sh', '-s', '--', ...args], {
     input: script,
     env: { PATH, LC_ALL: 'C' },
     ...options,
@@ -27,12 +27,12 @@ async function runScript(
  * @throws ShadowferryError AGENT_SILENT, AGENT_REFUSED, GUEST_LACKS, GUEST_COMMAND_FAILED.
  */
 export async function captureShadow(
-  agent: AgentClient,
+  shell: GuestShell,
   identity: DeviceIdentity,
   standbyPciPath: string | undefined,
   signal: AbortSignal,
 ): Promise<NetShadow> {
-  const result = await runScript(agent, captureScript(), captureArgs(identity), { signal, check: false });
+  const result = await runScript(shell, captureScript(), captureArgs(identity), { signal, check: false });
   return parseCapture(result.stdout, identity, standbyPciPath === undefined ? {} : { standbyPciPath });
 }
 
@@ -54,8 +54,8 @@ exit 0
 `;
 
 /** Asks a guest what it has. */
-export async function guestFacts(agent: AgentClient, port: string, signal: AbortSignal): Promise<GuestFacts> {
-  const { stdout } = await runScript(agent, FACTS, [port], { signal, check: true });
+export async function guestFacts(shell: GuestShell, port: string, signal: AbortSignal): Promise<GuestFacts> {
+  const { stdout } = await runScript(shell, FACTS, [port], { signal, check: true });
   const lines = stdout.split('\n');
   const has = (tool: string) => lines.includes(`tool ${tool}`);
   return {
@@ -68,10 +68,10 @@ export async function guestFacts(agent: AgentClient, port: string, signal: Abort
 
 /**
  * Puts the program and its plans into the guest in one exchange, loads the drivers it will need (so that no module is
- * loaded while traffic waits) and starts it; it detaches itself from the agent.
+ * loaded while traffic waits) and starts it; it detaches itself from the shell.
  */
 export async function installProgram(
-  agent: AgentClient,
+  shell: GuestShell,
   options: { dir: string; files: readonly GuestFile[]; modules: readonly string[]; signal: AbortSignal },
 ): Promise<void> {
   const { dir, files, modules, signal } = options;
@@ -87,7 +87,7 @@ export async function installProgram(
     shellCommand(['/bin/sh', `${dir}/program.sh`, dir]),
     '',
   ].join('\n');
-  await runScript(agent, script, [], { signal, check: true });
+  await runScript(shell, script, [], { signal, check: true });
 }
 
 /** The program, told to stop, removes its own files at the same moment: what `rm` then finds half gone it leaves. */
@@ -104,6 +104,6 @@ done
  * Removes what `installProgram` left; the program itself is told to stop over the channel before.
  * @throws ShadowferryError GUEST_COMMAND_FAILED when it cannot be removed, and those of the agent.
  */
-export async function removeProgram(agent: AgentClient, dir: string, signal: AbortSignal): Promise<void> {
-  await runScript(agent, REMOVE, [dir], { signal, check: true });
+export async function removeProgram(shell: GuestShell, dir: string, signal: AbortSignal): Promise<void> {
+  await runScript(shell, REMOVE, [dir], { signal, check: true });
 }
