@@ -27,16 +27,24 @@ export interface Dependencies {
   confirm?: (() => Promise<void>) | undefined;
 }
 
-export interface Run extends Dependencies {
+/** Where what happens in one run is written: what `step`, `decide` and `warn` need. */
+export interface RunLog {
   readonly id: string;
-  readonly request: MigrationRequest;
+  readonly journal: Journal;
   readonly timeline: Timeline;
+  readonly warnings: string[];
+  readonly decisions: { atMs: number; action: string; reason: string }[];
+  readonly emit: (event: MigrationEvent) => void;
+}
+
+export interface Run extends Dependencies, RunLog {
+  readonly emit: (event: MigrationEvent) => void;
+  readonly journal: Journal;
+  readonly request: MigrationRequest;
   /** The direct NIC that moves, and the destination's device for it. */
   readonly nic: NicSpec & { direct: NonNullable<NicSpec['direct']> };
   readonly target: HostDevice;
   readonly model: ModelIdentity;
-  readonly warnings: string[];
-  readonly decisions: { atMs: number; action: string; reason: string }[];
 }
 
 /** Directory of the replay program of one NIC in the guest. */
@@ -49,7 +57,7 @@ export function programDirectory(nic: string): string {
  * `critical` marks what traffic waits for; such steps keep the journal's fsync off the path by `quick`.
  */
 export async function step<T>(
-  run: Run,
+  run: RunLog,
   phase: Phase,
   name: string,
   options: { undo?: readonly Undo[]; critical?: boolean },
@@ -67,19 +75,19 @@ export async function step<T>(
 }
 
 /** Records a decision with its reason, for the user and the journal. */
-export function decide(run: Run, decision: { action: string; reason: string }): void {
+export function decide(run: RunLog, decision: { action: string; reason: string }): void {
   run.decisions.push({ atMs: run.timeline.relative(), ...decision });
   run.journal.note(run.id, 'decision', `${decision.action}: ${decision.reason}`);
   run.emit({ type: 'decision', atMs: run.timeline.relative(), ...decision });
 }
 
-export function warn(run: Run, text: string): void {
+export function warn(run: RunLog, text: string): void {
   run.warnings.push(text);
   run.emit({ type: 'warning', atMs: run.timeline.relative(), text });
 }
 
 /** One deadline for one wait before the commit: ends with the user's cancel too. */
-export function waitBefore(run: Run, what: string, ms: number): AbortSignal {
+export function waitBefore(run: Pick<Run, 'cancel'>, what: string, ms: number): AbortSignal {
   return deadline(what, ms, run.cancel);
 }
 

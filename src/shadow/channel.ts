@@ -1,9 +1,10 @@
 /**
- * The line between a host and the replay program in its guest: a virtio-serial port. Commands go in as lines, the
- * program's progress comes out as JSON lines. It needs no guest agent and no new process, so it may be used between
+ * The line between us and the replay program: a virtio-serial port into a guest, a pair of fifos on this machine.
+ * Commands go in as lines, the program's progress comes out as JSON lines. It needs no guest agent and no new process, so it may be used between
  * detach and attach. The guest is not trusted: lines are bounded and parsed.
  */
-import { createConnection, type Socket } from 'node:net';
+import { createConnection } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { nowMs } from '../base/clock.ts';
 import { raceSignal } from '../base/deadline.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
@@ -28,13 +29,14 @@ interface Waiter {
 }
 
 export class GuestChannel {
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #waiters = new Set<Waiter>();
   readonly #listeners = new Set<(event: TimedEvent) => void>();
   #pending = '';
   #lost: ShadowferryError | undefined;
 
-  private constructor(socket: Socket) {
+  /** @param socket carries the lines both ways, and is ours from here on */
+  constructor(socket: Duplex) {
     this.#socket = socket;
     socket.setEncoding('utf8');
     socket.on('data', (text: string) => this.#receive(text));

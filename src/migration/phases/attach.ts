@@ -5,23 +5,11 @@ import { directDeviceProps } from '../../hypervisor/qemu/argv.ts';
 import { type NicSpec, nicIds } from '../../hypervisor/qemu/spec.ts';
 import { announceSelf, deviceAdd } from '../../hypervisor/qmp/commands.ts';
 import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
-import type { TimedEvent } from '../../shadow/channel.ts';
+import type { GuestChannel, TimedEvent } from '../../shadow/channel.ts';
 import type { Continuity } from '../../shadow/net/plan-model.ts';
 import type { OperationResult } from '../../shadow/net/verify.ts';
 import { waitAfter } from '../run.ts';
 import { type RunningVm, setStandbyLink } from '../vm.ts';
-
-export interface AttachOptions {
-  vm: RunningVm;
-  nic: NicSpec;
-  model: string;
-  continuity: Continuity;
-  /** Longest wait for traffic on the new device, ms. */
-  waitMs: number;
-  mark: (name: string, epochMs?: number) => void;
-  /** Called when packets can reach the VM again. */
-  onCarrier?: () => void;
-}
 
 /** What the program in the guest said of its operations. */
 export interface Replayed {
@@ -36,16 +24,28 @@ const MARKS: Partial<Record<TimedEvent['e'], string>> = {
   replayed: 'shadow replayed',
 };
 
+export interface ReplayOptions {
+  channel: GuestChannel;
+  /** Makes the device appear where the program waits for it. */
+  plug: () => Promise<void>;
+  /** Called once traffic is on the new device, while the program may still be at work. */
+  onActive: () => Promise<void>;
+  /** Longest wait for traffic on the new device, ms. */
+  waitMs: number;
+  mark: (name: string, epochMs?: number) => void;
+  /** Called when packets can reach the interface again. */
+  onCarrier?: (() => void) | undefined;
+}
+
 /**
- * Plugs the device once and waits until the shadow is replayed and traffic is on it.
- * @throws ShadowferryError QMP_REFUSED when QEMU does not take the device, DEADLINE when the guest does not.
+ * Makes a device appear once and waits until the program has replayed the shadow onto it and traffic is on it.
+ * @throws ShadowferryError what `plug` throws, or DEADLINE when the device is not taken.
  */
-export async function plugAndReplay(options: AttachOptions): Promise<Replayed> {
-  const { vm, nic, model, mark } = options;
-  const ids = nicIds(nic);
+export async function replayOnto(options: ReplayOptions): Promise<Replayed> {
+  const { channel, mark } = options;
   const signal = waitAfter('traffic on the new device', options.waitMs);
   const results: OperationResult[] = [];
-  const stop = vm.channel.onEvent((event) => {
+  const stop = channel.onEvent((event) => {
     const name = MARKS[event.e];
     if (name !== undefined) mark(name, event.arrivedMs);
     if (event.e === 'carrier') options.onCarrier?.();
@@ -54,23 +54,47 @@ export async function plugAndReplay(options: AttachOptions): Promise<Replayed> {
     if (event.e === 'op') results.push({ id: event.id, rc: event.rc, stderr: event.err, set: event.set });
   });
   try {
-    const active = vm.channel.waitFor((event) => event.e === 'active', signal);
-    const done = vm.channel.waitFor((event) => event.e === 'done', signal);
-    await deviceAdd(vm.qemu.monitor, {
-      ...directDeviceProps(nic, model),
-      driver: model,
-      id: ids.directDevice,
-    });
+    const active = channel.waitFor((event) => event.e === 'active', signal);
+    const done = channel.waitFor((event) => event.e === 'done', signal);
+    await options.plug();
     mark('device plugged');
     await active;
-    // one MAC on one port: the standby's way must be shut before the switch hears it again
-    if (options.continuity === 'bridge' && nic.standby === 'virtio') await setStandbyLink(vm, nic.id, false);
-    await announceSelf(vm.qemu.monitor, { interfaces: [ids.directDevice] });
+    await options.onActive();
     await done;
     return { results };
   } finally {
     stop();
   }
+}
+
+export interface AttachOptions extends Pick<ReplayOptions, 'waitMs' | 'mark' | 'onCarrier'> {
+  vm: RunningVm;
+  nic: NicSpec;
+  model: string;
+  continuity: Continuity;
+}
+
+/**
+ * Plugs the device once and waits until the shadow is replayed and traffic is on it.
+ * @throws ShadowferryError QMP_REFUSED when QEMU does not take the device, DEADLINE when the guest does not.
+ */
+export function plugAndReplay(options: AttachOptions): Promise<Replayed> {
+  const { vm, nic, model, waitMs, mark, onCarrier } = options;
+  const { monitor } = vm.qemu;
+  const id = nicIds(nic).directDevice;
+  return replayOnto({
+    channel: vm.channel,
+    waitMs,
+    mark,
+    onCarrier,
+    plug: () => deviceAdd(monitor, { ...directDeviceProps(nic, model), driver: model, id }),
+    onActive: async () => {
+      // one MAC on one port: the standby's way must be shut before the switch hears it again
+      if (options.continuity === 'bridge' && nic.standby === 'virtio')
+        await setStandbyLink(vm, nic.id, false);
+      await announceSelf(monitor, { interfaces: [id] });
+    },
+  });
 }
 
 /** Tries to attach until it works or the tries are used up; a device that the guest did not take is unplugged between. */

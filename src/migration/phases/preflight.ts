@@ -29,7 +29,8 @@ export interface Preflight {
   postcopyPreempt: boolean;
 }
 
-async function checkOwner(run: Run): Promise<Ownership> {
+/** @throws NOT_OWNER when another host owns the VM */
+export async function checkOwner(run: Pick<Run, 'source' | 'ownership'>): Promise<Ownership> {
   const { name } = run.source.qemu.spec;
   const host = run.source.host.name;
   const owned = await run.ownership.read(name);
@@ -44,7 +45,8 @@ async function checkOwner(run: Run): Promise<Ownership> {
   return owned;
 }
 
-async function checkRunning(run: Run): Promise<void> {
+/** @throws INPUT_FIELD when the VM does not run, MIGRATION_BUSY when another program migrates it */
+export async function checkRunning(run: Pick<Run, 'source'>): Promise<void> {
   const { status, running } = await queryStatus(run.source.qemu.monitor);
   if (!running)
     throw new ShadowferryError('INPUT_FIELD', { field: 'vm', problem: `is not running but "${status}"` });
