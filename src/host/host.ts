@@ -5,7 +5,7 @@ export interface HostDevice {
   /** The host's own name for it; unique on the host. */
   id: string;
   kind: 'emulated-nic';
-  /** QEMU's device model. */
+  /** QEMU's device model, with options if any: `virtio-net-pci,queues=4`. */
   model: string;
   /** The network that it is connected to. */
   network: string;
@@ -21,8 +21,8 @@ export interface Host {
   /** Directory of a VM's sockets and logs on this host. */
   vmDirectory(vm: string): string;
   devices(): readonly HostDevice[];
-  /** Makes a tap on a network's bridge, up; replaces a stale one of the same name. */
-  createTap(name: string, network: string): Promise<void>;
+  /** Makes a tap on a network's bridge, up, for several queues if asked; replaces a stale one of the same name. */
+  createTap(name: string, network: string, queues?: number): Promise<void>;
   /** Removes a tap; does nothing when there is none. */
   removeTap(name: string): Promise<void>;
   /**

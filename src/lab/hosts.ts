@@ -30,9 +30,10 @@ export function labHost(options: LabHostOptions): Host {
     qemu,
     vmDirectory: (vm) => join(directory, name, vm),
     devices: () => devices,
-    async createTap(tap) {
+    async createTap(tap, _network, queues = 1) {
       await this.removeTap(tap);
-      await ipBatch(netns, [`tuntap add dev ${tap} mode tap`, ...port(tap, DEVICE.bridge)]);
+      const several = queues === 1 ? '' : ' multi_queue';
+      await ipBatch(netns, [`tuntap add dev ${tap} mode tap${several}`, ...port(tap, DEVICE.bridge)]);
     },
     ...(findProgram('nft') === undefined
       ? {}

@@ -44,6 +44,7 @@ export interface BootOptions {
   name?: string;
   host?: (typeof LAB_HOSTS)[number];
   memoryMiB?: number;
+  cpus?: number;
   standby?: NicSpec['standby'];
   /** Which of the host's devices; none for a VM with only a standby. */
   device?: string | null;
@@ -136,6 +137,7 @@ export class Lab implements AsyncDisposable {
     return VmSpec.parse({
       name,
       memoryMiB,
+      cpus: options.cpus ?? 1,
       machine: options.machine ?? 'q35',
       boot: {
         kernel: this.image.kernel,

@@ -74,7 +74,7 @@ async function reattach(run: Run): Promise<void> {
   source.channel.send('rollback');
   if (gone) {
     const { model } = nic.direct;
-    await deviceAdd(monitor, { ...directDeviceProps(nic, model), driver: model, id: ids.directDevice });
+    await deviceAdd(monitor, { driver: model, ...directDeviceProps(nic, model), id: ids.directDevice });
   }
   await done;
   await announceSelf(monitor, { interfaces: [ids.directDevice] });

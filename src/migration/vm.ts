@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ShadowferryError } from '../errors.ts';
 import { type Host, tapName } from '../host/host.ts';
 import { AgentClient } from '../hypervisor/agent/client.ts';
+import { deviceModel } from '../hypervisor/qemu/device-model.ts';
 import { endQemu, findQemu, type QemuProcess, recordSpec, startQemu } from '../hypervisor/qemu/process.ts';
 import { type NicSpec, nicIds, type Placement, type VmSpec, vmPaths } from '../hypervisor/qemu/spec.ts';
 import { cont, qomList, setLink } from '../hypervisor/qmp/commands.ts';
@@ -32,13 +33,21 @@ export function tapsOf(spec: VmSpec, direct: 'plugged' | 'none'): Placement['tap
   );
 }
 
-/** Every tap that a VM may have on a host. */
-export function allTaps(spec: VmSpec): { tap: string; network: string }[] {
+/** Every tap that a VM may have on a host, with the number of its queues. */
+export function allTaps(spec: VmSpec): { tap: string; network: string; queues: number }[] {
   return spec.nics.flatMap((nic) => [
     ...(nic.direct === undefined
       ? []
-      : [{ tap: tapName(spec.name, nic.id, 'direct'), network: nic.network }]),
-    ...(nic.standby === 'none' ? [] : [{ tap: tapName(spec.name, nic.id, 'standby'), network: nic.network }]),
+      : [
+          {
+            tap: tapName(spec.name, nic.id, 'direct'),
+            network: nic.network,
+            queues: deviceModel(nic.direct.model).queues,
+          },
+        ]),
+    ...(nic.standby === 'none'
+      ? []
+      : [{ tap: tapName(spec.name, nic.id, 'standby'), network: nic.network, queues: 1 }]),
   ]);
 }
 
@@ -88,7 +97,7 @@ export async function bootVm(
     if (nic.direct)
       await ownership.claimDevice({ host: host.name, device: nic.direct.device, vm: spec.name });
   }
-  for (const { tap, network } of allTaps(spec)) await host.createTap(tap, network);
+  for (const { tap, network, queues } of allTaps(spec)) await host.createTap(tap, network, queues);
   const vm = await launchVm(host, spec, { incoming: false, direct: 'plugged', signal });
   for (const nic of spec.nics) {
     // a standby's link is down until it is needed: the switch must not see one MAC on two ports

@@ -1,4 +1,5 @@
 /** The QEMU command line of a VM: pure, from a typed spec and a placement. */
+import { deviceModel } from './device-model.ts';
 import { CHANNEL_PORT, type NicSpec, nicIds, type Placement, type VmSpec, vmPaths } from './spec.ts';
 
 /** QEMU's option syntax doubles commas inside values. */
@@ -16,8 +17,10 @@ function option(head: string, fields: Record<string, string | number | undefined
 /** Arguments of `device_add` (and, flattened, of `-device`) for the direct device of a NIC. */
 export function directDeviceProps(nic: NicSpec, model: string): Record<string, string> {
   const ids = nicIds(nic);
+  const { driver, properties } = deviceModel(model);
   return {
-    driver: model,
+    driver,
+    ...properties,
     id: ids.directDevice,
     netdev: ids.directNetdev,
     mac: nic.mac,
@@ -27,16 +30,21 @@ export function directDeviceProps(nic: NicSpec, model: string): Record<string, s
   };
 }
 
-/** Arguments of `netdev_add` for a tap that exists already. */
-export function tapProps(
-  id: string,
-  tap: string,
-): { type: 'tap'; id: string; ifname: string; script: string; downscript: string } {
-  return { type: 'tap', id, ifname: tap, script: 'no', downscript: 'no' };
+export interface TapProps extends Record<string, string | number> {
+  type: 'tap';
+  id: string;
+  ifname: string;
 }
 
-function netdevArgument(id: string, tap: string): string {
-  const { type, ...fields } = tapProps(id, tap);
+/** Arguments of `netdev_add` for a tap that exists already, and was made for as many queues as the model has. */
+export function tapProps(id: string, tap: string, model?: string): TapProps {
+  const queues = model === undefined ? 1 : deviceModel(model).queues;
+  const more = queues === 1 ? {} : { queues };
+  return { type: 'tap', id, ifname: tap, script: 'no', downscript: 'no', ...more };
+}
+
+function netdevArgument(id: string, tap: string, model?: string): string {
+  const { type, ...fields } = tapProps(id, tap, model);
   return option(type, fields);
 }
 
@@ -71,7 +79,8 @@ function nicArguments(nic: NicSpec, index: number, placement: Placement): string
   }
   if (nic.direct !== undefined && taps?.direct !== undefined) {
     const { driver = nic.direct.model, ...fields } = directDeviceProps(nic, nic.direct.model);
-    args.push('-netdev', netdevArgument(ids.directNetdev, taps.direct), '-device', option(driver, fields));
+    const netdev = netdevArgument(ids.directNetdev, taps.direct, nic.direct.model);
+    args.push('-netdev', netdev, '-device', option(driver, fields));
   }
   return args;
 }

@@ -87,7 +87,7 @@ export function plugAndReplay(options: AttachOptions): Promise<Replayed> {
     waitMs,
     mark,
     onCarrier,
-    plug: () => deviceAdd(monitor, { ...directDeviceProps(nic, model), driver: model, id }),
+    plug: () => deviceAdd(monitor, { driver: model, ...directDeviceProps(nic, model), id }),
     onActive: async () => {
       // one MAC on one port: the standby's way must be shut before the switch hears it again
       if (options.continuity === 'bridge' && nic.standby === 'virtio')

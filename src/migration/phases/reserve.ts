@@ -65,7 +65,7 @@ export async function reserve(run: Run, preflight: Preflight): Promise<Reserved>
     'make the taps',
     { undo: taps.map(({ tap }) => ({ kind: 'remove-tap', host: host.name, tap }) as const) },
     async () => {
-      for (const { tap, network } of taps) await host.createTap(tap, network);
+      for (const { tap, network, queues } of taps) await host.createTap(tap, network, queues);
     },
   );
   const signal = waitBefore(run, `starting QEMU on ${host.name}`, 30_000);
@@ -79,7 +79,7 @@ export async function reserve(run: Run, preflight: Preflight): Promise<Reserved>
       try {
         // the backend is made now, so that the attach is one command
         const tap = tapName(spec.name, run.nic.id, 'direct');
-        await netdevAdd(vm.qemu.monitor, tapProps(ids.directNetdev, tap), { signal });
+        await netdevAdd(vm.qemu.monitor, tapProps(ids.directNetdev, tap, run.target.model), { signal });
         await migrateSetCapabilities(vm.qemu.monitor, capabilitiesFor(preflight), { signal });
         return { vm, uri: await listen(run, vm, signal) };
       } catch (error) {
