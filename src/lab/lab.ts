@@ -13,6 +13,7 @@ import { Journal } from '../migration/journal.ts';
 import { bootVm, findVm, type RunningVm } from '../migration/vm.ts';
 import { SqliteOwnership } from '../ownership/sqlite.ts';
 import { AbilityStore } from '../shadow/net/abilities.ts';
+import { ShadowStore } from '../shadow/store/store.ts';
 import { type GuestSetup, guestSetup } from './guest-setup.ts';
 import { labHost } from './hosts.ts';
 import { ensureGuestImage, type GuestImage } from './image/image.ts';
@@ -74,6 +75,8 @@ export class Lab implements AsyncDisposable {
   readonly journal: Journal;
   readonly ownership: SqliteOwnership;
   readonly abilities: AbilityStore;
+  /** What is known of the VMs' devices, beside the journal. */
+  readonly shadows: ShadowStore;
   readonly image: GuestImage;
 
   private constructor(record: LabRecord, network: LabNetwork | undefined) {
@@ -92,6 +95,7 @@ export class Lab implements AsyncDisposable {
     this.abilities = new AbilityStore(join(record.cacheDir, 'abilities.json'));
     this.journal = new Journal(join(record.directory, 'journal.db'));
     this.ownership = new SqliteOwnership(join(record.directory, 'ownership.db'));
+    this.shadows = new ShadowStore(join(record.directory, 'shadows.db'));
   }
 
   static async create(options: LabOptions): Promise<Lab> {
@@ -192,6 +196,7 @@ export class Lab implements AsyncDisposable {
   close(): void {
     this.journal.dispose();
     this.ownership.close();
+    this.shadows.dispose();
   }
 
   /** Ends everything that still runs in the lab and removes it. */

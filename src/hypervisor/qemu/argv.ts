@@ -1,6 +1,14 @@
 /** The QEMU command line of a VM: pure, from a typed spec and a placement. */
 import { deviceModel } from './device-model.ts';
-import { CHANNEL_PORT, type NicSpec, nicIds, type Placement, type VmSpec, vmPaths } from './spec.ts';
+import {
+  CHANNEL_PORT,
+  type NicSpec,
+  nicIds,
+  type Placement,
+  type VmSpec,
+  vmPaths,
+  WATCH_PORT,
+} from './spec.ts';
 
 /** QEMU's option syntax doubles commas inside values. */
 function value(text: string): string {
@@ -126,6 +134,9 @@ export function qemuArgv(spec: VmSpec, placement: Placement): [string, ...string
     ...serialPort('agent0', 'org.qemu.guest_agent.0', 1),
     ...socket('channel0', paths.channel),
     ...serialPort('channel0', CHANNEL_PORT, 2),
+    // the last number of the bus, and no more queues than without it
+    ...socket('watch0', paths.watch),
+    ...serialPort('watch0', WATCH_PORT, 3),
     ...['-device', 'virtio-rng-pci,bus=pcie.0,addr=0x4'],
     ...spec.nics.flatMap((nic, index) => nicArguments(nic, index, placement)),
   ];

@@ -65,6 +65,7 @@ export function vmPaths(directory: string) {
     monitor: `${directory}/qmp.sock`,
     agent: `${directory}/agent.sock`,
     channel: `${directory}/channel.sock`,
+    watch: `${directory}/watch.sock`,
     serial: `${directory}/serial.log`,
     log: `${directory}/qemu.log`,
     record: `${directory}/vm.json`,
@@ -73,3 +74,6 @@ export function vmPaths(directory: string) {
 
 /** Name of the virtio-serial port through which the replay program and the host talk. */
 export const CHANNEL_PORT = 'org.shadowferry.0';
+
+/** Name of the virtio-serial port through which the watcher in the guest says that something changed. */
+export const WATCH_PORT = 'org.shadowferry.watch';
