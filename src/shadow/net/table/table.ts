@@ -1,0 +1,9 @@
+/** The whole table, in the order of docs/shadow.md. */
+import { ADDRESSING } from './addressing.ts';
+import { DRIVER } from './driver.ts';
+import { LINK } from './link.ts';
+import { QUEUEING } from './queueing.ts';
+import type { AttributeGroup } from './row.ts';
+import { SYSCTL } from './sysctl.ts';
+
+export const TABLE: readonly AttributeGroup[] = [LINK, ADDRESSING, QUEUEING, DRIVER, SYSCTL];

@@ -1,0 +1,42 @@
+/** All cases, in groups that go through one migration together. */
+import { ADDRESSING_CASES } from './addressing.ts';
+import type { AttributeCase, CaseGroup } from './case.ts';
+import { DRIVER_CASES, DRIVER_LOSSES } from './driver.ts';
+import { ADDRESS_MODE, LINK_ALONE, LINK_CASES, SHADOW_INTERFACE_CASES, TOKEN } from './link.ts';
+import { QUEUEING_CASES } from './queueing.ts';
+import { NO_IPV6, SYSCTL_CASES } from './sysctl.ts';
+
+const only = (cases: readonly AttributeCase[], ...keys: string[]): AttributeCase[] =>
+  cases.filter(({ key }) => keys.includes(key));
+
+export const GROUPS: readonly CaseGroup[] = [
+  {
+    name: 'everything that goes together',
+    from: 'e1000e',
+    to: 'vmxnet3',
+    continuity: 'replay',
+    cases: [...LINK_CASES, ...SYSCTL_CASES, TOKEN, ...ADDRESSING_CASES, ...QUEUEING_CASES, ...DRIVER_CASES],
+  },
+  {
+    name: 'another MAC, no ARP, no multicast',
+    from: 'vmxnet3',
+    to: 'rtl8139',
+    continuity: 'replay',
+    cases: [...only(LINK_ALONE, 'link.mac', 'link.multicast', 'link.arp'), ADDRESS_MODE],
+  },
+  {
+    name: 'no IPv6, in a VRF',
+    from: 'e1000e',
+    to: 'virtio-net-pci',
+    continuity: 'replay',
+    cases: [...only(LINK_ALONE, 'link.master'), NO_IPV6, ...DRIVER_LOSSES],
+  },
+  {
+    name: 'a shadow interface',
+    from: 'e1000e',
+    to: 'vmxnet3',
+    continuity: 'hold',
+    adopted: true,
+    cases: SHADOW_INTERFACE_CASES,
+  },
+];
