@@ -85,6 +85,16 @@ export const CATALOGUE = {
     what: 'the replay program is not in the guest of VM "{vm}" any more: {why}',
     fix: 'If the guest was restarted, the state that the device had is gone with it; shut the VM down and start it again, and it starts with its device.',
   },
+  DEVICE_ABSENT: {
+    kind: 'missing',
+    what: '{nic} of "{vm}" has no direct device: {why}',
+    fix: 'Use "shadowferry rescue {vm} {nic} --with DEVICE" for a device that died, "shadowferry attach {vm}" after a degraded migration.',
+  },
+  SHADOW_UNKNOWN: {
+    kind: 'missing',
+    what: 'the state that {nic} of "{vm}" had is not known: it was never looked at, and no shadow interface stands above it',
+    fix: 'Watch the VM ("shadowferry shadow watch", "shadowferry rescue --watch") so that its last state is known when a device dies; this time configure the interface by hand.',
+  },
   TOOL_MISSING: { kind: 'missing', what: '{tool} is missing on this machine', fix: '{install}' },
   RIGHTS_MISSING: {
     kind: 'missing',
@@ -138,6 +148,11 @@ export const CATALOGUE = {
     kind: 'refused',
     what: 'the guest refused to release device {device}',
     fix: 'Find what uses the device in the guest, release it and try again; the VM still has the device.',
+  },
+  RESCUE_NEEDLESS: {
+    kind: 'refused',
+    what: 'device {device} behind {nic} of "{vm}" is alive: it has its driver and a link',
+    fix: 'To put another device in its place use "shadowferry swap {vm} {nic} --with DEVICE".',
   },
   LAB_EXISTS: {
     kind: 'refused',

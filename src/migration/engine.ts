@@ -2,12 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { ShadowferryError, toShadowferryError } from '../errors.ts';
 import { modelIdentity } from '../hypervisor/qemu/pci.ts';
-import { attributesOf } from '../shadow/net/attributes.ts';
-import type { Outcome } from '../shadow/net/model.ts';
 import { stopAnswering } from './absence.ts';
 import type { MigrationEvent, ProgressEvent } from './events.ts';
 import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
 import { resolveTarget } from './match.ts';
+import { foreseenOutcomes, shadowOutcomes } from './outcomes.ts';
 import { attachWithRetries, type Replayed } from './phases/attach.ts';
 import { copy } from './phases/copy.ts';
 import { detach } from './phases/detach.ts';
@@ -142,27 +141,13 @@ function blackout(timeline: Timeline): number | null {
   return stopped === undefined || resumed === undefined ? null : resumed - stopped;
 }
 
-function withFate<F extends Outcome['fate']>(
-  outcomes: readonly Outcome[],
-  fate: F,
-): Extract<Outcome, { fate: F }>[] {
-  return outcomes.filter((outcome): outcome is Extract<Outcome, { fate: F }> => outcome.fate === fate);
-}
-
-/** What a dry run can say of the attributes: what the plan foresees. */
-function plannedOutcomes({ plan, shadow }: Preflight): Outcome[] {
-  const foreseen = new Map<string, Outcome>([
-    ...plan.adaptations.map((each) => [each.key, { fate: 'adapted' as const, ...each }] as const),
-    ...plan.losses.map((each) => [each.key, { fate: 'lost' as const, ...each }] as const),
-  ]);
-  return attributesOf(shadow).map(({ key, value }) => foreseen.get(key) ?? { fate: 'restored', key, value });
-}
-
 function resultOf(m: Migration, ending: Ending): MigrationResult {
   const { run, facts, error } = m;
   const { preflight: checked, staged, settled } = facts;
   const shadow = staged?.shadow ?? checked?.shadow;
-  const outcomes = settled?.outcomes ?? (ending === 'planned' && checked ? plannedOutcomes(checked) : []);
+  const outcomes =
+    settled?.outcomes ??
+    (ending === 'planned' && checked ? foreseenOutcomes(checked.shadow, checked.plan) : []);
   const after = settled?.after?.hardware;
   const postcopy =
     checked?.strategy === 'postcopy' || run.decisions.some(({ action }) => action === 'postcopy');
@@ -188,12 +173,7 @@ function resultOf(m: Migration, ending: Ending): MigrationResult {
     progress: m.progress,
     decisions: run.decisions,
     warnings: run.warnings,
-    shadow: {
-      captured: shadow === undefined ? 0 : attributesOf(shadow).length,
-      restored: withFate(outcomes, 'restored'),
-      adapted: withFate(outcomes, 'adapted'),
-      lost: withFate(outcomes, 'lost'),
-    },
+    shadow: shadowOutcomes(shadow, outcomes),
     ...(error === undefined ? {} : { error: { code: error.code, message: error.message, fix: error.fix } }),
     left: m.left,
   };

@@ -19,6 +19,8 @@ export interface ResultError {
 }
 
 export interface MigrationResult {
+  /** Absent for a migration; the others stay on one host. */
+  kind?: 'swap' | 'rescue';
   id: string;
   vm: string;
   source: string;

@@ -117,6 +117,8 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
       return run.destination.removeTap(undo.tap);
     case 'release-device':
       return run.ownership.releaseDevice({ host: undo.host, device: undo.device, vm });
+    case 'unprepare-device': // belongs to swaps
+      return;
     default:
       return undo satisfies never;
   }

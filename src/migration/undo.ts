@@ -12,6 +12,8 @@ export const Undo = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('standby-link-down'), nic: z.string() }),
   /** Plug the source's own device again and replay the shadow onto it. */
   z.object({ kind: z.literal('reattach'), nic: z.string() }),
+  /** Give a device that was made ready for a swap back to what it was. */
+  z.object({ kind: z.literal('unprepare-device'), device: z.string() }),
   /** Stop answering for the absent VM. */
   z.object({ kind: z.literal('stop-answering') }),
   /** Stop the copy; the source runs on. */

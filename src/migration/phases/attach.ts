@@ -1,5 +1,6 @@
 /** Attach: the destination plugs its device into the same PCI slot; the program in the guest does the rest by itself. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { deadline } from '../../base/deadline.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { directDeviceProps } from '../../hypervisor/qemu/argv.ts';
 import { type NicSpec, nicIds } from '../../hypervisor/qemu/spec.ts';
@@ -32,6 +33,8 @@ export interface ReplayOptions {
   onActive: () => Promise<void>;
   /** Longest wait for traffic on the new device, ms. */
   waitMs: number;
+  /** Ends the wait early. */
+  cancel?: AbortSignal;
   mark: (name: string, epochMs?: number) => void;
   /** Called when packets can reach the interface again. */
   onCarrier?: (() => void) | undefined;
@@ -43,7 +46,7 @@ export interface ReplayOptions {
  */
 export async function replayOnto(options: ReplayOptions): Promise<Replayed> {
   const { channel, mark } = options;
-  const signal = waitAfter('traffic on the new device', options.waitMs);
+  const signal = deadline('traffic on the new device', options.waitMs, options.cancel);
   const results: OperationResult[] = [];
   const stop = channel.onEvent((event) => {
     const name = MARKS[event.e];
