@@ -2,44 +2,65 @@
 import type { Command } from 'commander';
 import { type Reattached, reattach } from '../migration/reattach.ts';
 import { Limits } from '../migration/request.ts';
+import type { Outcome } from '../shadow/net/model.ts';
 import { summary } from '../shadow/net/verify.ts';
 import { print, say, wholeNumber } from './options.ts';
 import { withVm } from './standing-vm.ts';
 
-function render(name: string, { action, reason, device, outcomes }: Reattached): string {
-  if (action === 'none' || device === undefined) return `Nothing is missing: ${reason}.`;
-  const lines = [
-    `VM ${name} has its device ${device.id} (${device.model}, driver ${device.driver}); ${reason}.`,
-    `  ${summary(outcomes).text}`,
-  ];
-  for (const outcome of outcomes) {
-    const { key } = outcome;
-    if (outcome.fate === 'adapted')
-      lines.push(`  adapted: ${key} ${outcome.value} → ${outcome.now}: ${outcome.how}`);
-    if (outcome.fate === 'lost') lines.push(`  lost: ${key}: ${outcome.why}`);
+function render(name: string, { nics }: Reattached): string {
+  const several = nics.length > 1;
+  if (nics.every(({ action }) => action === 'none')) {
+    const reasons = nics.map(({ nic, reason }) => `${nic}: ${reason}`);
+    return `Nothing is missing: ${reasons.join('; ') || `"${name}" has no direct device`}.`;
   }
-  return lines.join('\n');
+  return nics
+    .flatMap(({ nic, action, reason, device, outcomes }) => [
+      action === 'none'
+        ? `${nic}: nothing is missing: ${reason}.`
+        : `VM ${name} has ${several ? `for ${nic} ` : ''}its device ${device.id} (${device.model}, driver ${device.driver ?? 'unknown'}); ${reason}.`,
+      ...(action === 'none' ? [] : [`  ${summary(outcomes).text}`, ...outcomes.flatMap(outcomeLines)]),
+    ])
+    .join('\n');
 }
 
-function line(
-  vm: string,
-  { action, reason, migration, device, outcomes }: Reattached,
-): Record<string, unknown> {
+function outcomeLines(outcome: Outcome): string[] {
+  const { key } = outcome;
+  switch (outcome.fate) {
+    case 'restored':
+      return [];
+    case 'adapted':
+      return [`  adapted: ${key} ${outcome.value} → ${outcome.now}: ${outcome.how}`];
+    case 'lost':
+      return [`  lost: ${key}: ${outcome.why}`];
+    default:
+      return outcome satisfies never;
+  }
+}
+
+function shadowOf(outcomes: readonly Outcome[]) {
   const { captured, restored } = summary(outcomes);
+  return {
+    captured,
+    restored,
+    adapted: outcomes.filter(({ fate }) => fate === 'adapted'),
+    lost: outcomes.filter(({ fate }) => fate === 'lost'),
+  };
+}
+
+/** Of several NICs, `action` and `device` are those of the first for which anything was done. */
+function line(vm: string, { migration, nics }: Reattached): Record<string, unknown> {
+  const first = nics.find(({ action }) => action !== 'none') ?? nics[0];
+  const device = first === undefined || first.action === 'none' ? null : { nic: first.nic, ...first.device };
   return {
     type: 'attached',
     ok: true,
     vm,
-    action,
-    reason,
+    action: first?.action ?? 'none',
+    reason: first?.reason ?? 'it has no direct device',
     migration: migration ?? null,
-    device: device ?? null,
-    shadow: {
-      captured,
-      restored,
-      adapted: outcomes.filter(({ fate }) => fate === 'adapted'),
-      lost: outcomes.filter(({ fate }) => fate === 'lost'),
-    },
+    device,
+    shadow: shadowOf(nics.flatMap(({ outcomes }) => outcomes)),
+    nics: nics.map(({ outcomes, ...each }) => ({ ...each, shadow: shadowOf(outcomes) })),
   };
 }
 
@@ -55,7 +76,7 @@ async function attach(name: string, options: { json?: boolean; limit?: number })
 export function registerAttach(program: Command): void {
   program
     .command('attach')
-    .description('give a VM the direct device that a migration could not give it')
+    .description('give a VM the direct devices that a migration could not give it')
     .argument('<vm>')
     .option('--limit <ms>', 'longest wait for traffic on the device', wholeNumber('--limit', 1))
     .option('--json', 'print one line of JSON')

@@ -1,20 +1,30 @@
 /** `shadowferry migrate`: moves a VM of the standing lab. */
 import { isDeepStrictEqual } from 'node:util';
 import { type Command, Option } from 'commander';
+import { z } from 'zod';
 import { ShadowferryError } from '../errors.ts';
 import { hostOf, type Lab } from '../lab/lab.ts';
 import { degradedError, degradedMigration } from '../migration/history.ts';
 import { type PlanFile, planText } from '../migration/plan-file.ts';
 import { type MigrationRequest, parseRequest } from '../migration/request.ts';
 import { askBeforeHandOver } from './confirm.ts';
-import { cancelOnSignal, checkWritable, deviceMap, readPlan, wholeNumber, writeOutput } from './options.ts';
+import {
+  type ContinuityOption,
+  cancelOnSignal,
+  checkWritable,
+  continuityOption,
+  deviceMap,
+  readPlan,
+  wholeNumber,
+  writeOutput,
+} from './options.ts';
 import { showMigration } from './show-migration.ts';
 import { withVm } from './standing-vm.ts';
 
 interface Options {
   to?: string;
   device?: Record<string, string>;
-  continuity?: string;
+  continuity?: ContinuityOption;
   strategy?: string;
   maxBandwidth?: number;
   downtimeLimit?: number;
@@ -37,12 +47,22 @@ function given(
     ['vm', 'vm', vm],
     ['--to', 'destination', options.to],
     ['--device', 'devices', options.device],
-    ['--continuity', 'continuity', options.continuity],
+    ['--continuity', 'continuity', options.continuity?.all],
+    ['--continuity', 'continuityOf', options.continuity?.of],
     ['--strategy', 'strategy', options.strategy],
     ['--max-bandwidth', 'maxBandwidth', options.maxBandwidth],
     ['--downtime-limit', 'downtimeLimitMs', options.downtimeLimit],
   ];
 }
+
+/** Whether an option only says again what the plan says; of a table (of NICs) it may say a part. */
+function repeats(value: unknown, planned: unknown): boolean {
+  const [mine, its] = [Table.safeParse(value), Table.safeParse(planned)];
+  if (!mine.success || !its.success) return isDeepStrictEqual(value, planned);
+  return Object.entries(mine.data).every(([key, each]) => its.data[key] === each);
+}
+
+const Table = z.record(z.string(), z.string());
 
 /**
  * What is asked for: by the options, or by a plan file, which the options may repeat but not contradict. Pure.
@@ -57,7 +77,7 @@ export function requestOf(
   const told = given(vm, options).filter(([, , value]) => value !== undefined);
   if (plan !== undefined) {
     for (const [option, field, value] of told) {
-      if (isDeepStrictEqual(value, plan.request[field])) continue;
+      if (repeats(value, plan.request[field])) continue;
       const [mine, its] = [JSON.stringify(value), JSON.stringify(plan.request[field])];
       const problem = `${mine} contradicts the plan, which says ${its}`;
       throw new ShadowferryError('INPUT_FIELD', { field: option, problem });
@@ -102,7 +122,12 @@ async function migrate(name: string | undefined, options: Options): Promise<void
       ...(options.hold ? { confirm: () => askBeforeHandOver(request, json, cancel) } : {}),
     });
     if (options.planOut !== undefined && preflight !== undefined && result.ok) {
-      await writeOutput('--plan-out', options.planOut, planText(request, preflight.plan));
+      const nics = preflight.nics.map(({ move, plan: replay }) => ({
+        nic: move.nic.id,
+        device: move.target.id,
+        replay,
+      }));
+      await writeOutput('--plan-out', options.planOut, planText(request, nics));
     }
   });
 }
@@ -119,7 +144,12 @@ export function registerMigrate(program: Command): void {
         'the device of the destination that a NIC gets; may be repeated',
       ).argParser<Record<string, string> | undefined>((text, before) => deviceMap(text, before ?? {})),
     )
-    .option('--continuity <mode>', 'replay, hold, bridge or auto')
+    .addOption(
+      new Option(
+        '--continuity <mode>',
+        'replay, hold, bridge or auto; NIC=MODE for one NIC; may be repeated',
+      ).argParser<ContinuityOption | undefined>((text, before) => continuityOption(text, before ?? {})),
+    )
     .option('--strategy <strategy>', 'precopy, postcopy or auto')
     .option('--max-bandwidth <bytes/s>', 'of the copy; 0 for no limit', wholeNumber('--max-bandwidth', 0))
     .option('--downtime-limit <ms>', 'the blackout to aim at', wholeNumber('--downtime-limit', 1))

@@ -2,7 +2,7 @@
 import { formatBytes, formatMs } from '../base/units.ts';
 import { CATALOGUE, KINDS, ShadowferryError } from '../errors.ts';
 import type { ProbeResult } from '../lab/probe/probes.ts';
-import type { MigrationResult } from '../migration/result.ts';
+import type { MigrationResult, ShadowResult } from '../migration/result.ts';
 import type { MigrationReport } from '../report/model.ts';
 
 /** What was seen from outside, where somebody looked. */
@@ -26,6 +26,27 @@ export function errorOf(result: MigrationResult): MigrationResult['error'] {
     why: result.error?.message ?? 'the device is missing',
   });
   return { code, message, fix };
+}
+
+function shadowLine({ captured, restored, adapted, lost }: ShadowResult): Record<string, unknown> {
+  const of = (nic: string | undefined) => (nic === undefined ? {} : { nic });
+  return {
+    captured,
+    restored: restored.length,
+    adapted: adapted.map(({ nic, key, value, now, how }) => ({ ...of(nic), key, value, now, how })),
+    lost: lost.map(({ nic, key, value, why }) => ({ ...of(nic), key, value, why })),
+  };
+}
+
+/** What was not restored, a line each, with its NIC where there are several. */
+export function outcomeLines({ adapted, lost }: ShadowResult): string[] {
+  const of = (nic: string | undefined) => (nic === undefined ? '' : `${nic} `);
+  return [
+    ...adapted.map(
+      ({ nic, key, value, now, how }) => `  adapted: ${of(nic)}${key} ${value} → ${now}: ${how}`,
+    ),
+    ...lost.map(({ nic, key, why }) => `  lost: ${of(nic)}${key}: ${why}`),
+  ];
 }
 
 /** The last line of `--json`. */
@@ -66,12 +87,12 @@ export function resultLine(
       durationMs: round(durationMs),
     })),
     marks: result.marks,
-    shadow: {
-      captured: shadow.captured,
-      restored: shadow.restored.length,
-      adapted: shadow.adapted.map(({ key, value, now, how }) => ({ key, value, now, how })),
-      lost: shadow.lost.map(({ key, value, why }) => ({ key, value, why })),
-    },
+    shadow: shadowLine(shadow),
+    nics: result.nics.map((nic) => ({
+      ...nic,
+      continuity: nic.continuity ?? null,
+      shadow: shadowLine(nic.shadow),
+    })),
     decisions: result.decisions,
     warnings: result.warnings,
     ...(error === undefined ? {} : { error }),
@@ -125,9 +146,16 @@ function rows(result: MigrationResult, observed: Observation | undefined): [stri
   const { shadow, from, to } = result;
   const device = (end: { model: string; driver: string } | undefined) =>
     end === undefined ? 'none' : `${end.model} (driver ${end.driver})`;
+  const devices = result.nics.map((nic): [string, string] => {
+    const there = nic.to.driver === null ? undefined : { model: nic.to.model, driver: nic.to.driver };
+    const why = nic.error === undefined ? '' : `: ${nic.error.message}`;
+    return ['Device', `${nic.nic}: ${device(nic.from)} → ${device(there)}, ${nic.continuity ?? '-'}${why}`];
+  });
   const told: [string, string][] = [
     ['VM', `${result.vm}, ${result.source} → ${result.destination}: ${result.ending}`],
-    ['Device', `${device(from)} → ${device(to)}`],
+    ...(devices.length > 1
+      ? devices
+      : [['Device', `${device(from)} → ${device(to)}`] satisfies [string, string]]),
     ['Continuity', `${result.continuity ?? '-'}, memory by ${result.strategy ?? '-'}`],
   ];
   if (observed !== undefined) {
@@ -153,9 +181,7 @@ export function renderResult(result: MigrationResult, observed: Observation | un
   const table = rows(result, observed);
   const width = Math.max(...table.map(([name]) => name.length));
   const lines = table.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`);
-  for (const { key, value, now, how } of result.shadow.adapted)
-    lines.push(`  adapted: ${key} ${value} → ${now}: ${how}`);
-  for (const { key, why } of result.shadow.lost) lines.push(`  lost: ${key}: ${why}`);
+  lines.push(...outcomeLines(result.shadow));
   for (const text of result.warnings) lines.push(`  warning: ${text}`);
   for (const text of result.left) lines.push(`  left to do: ${text}`);
   const error = errorOf(result);

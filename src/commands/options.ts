@@ -74,6 +74,30 @@ export function deviceMap(text: string, before: Record<string, string>): Record<
   return { ...before, [nic]: device };
 }
 
+/** `--continuity`: one mode for all NICs, and modes of single ones. */
+export interface ContinuityOption {
+  all?: string;
+  of?: Record<string, string>;
+}
+
+/** `MODE` or `NIC=MODE`, repeated; which modes there are is checked with the request. @throws INPUT_FIELD */
+export function continuityOption(text: string, before: ContinuityOption): ContinuityOption {
+  const twice = (what: string) =>
+    new ShadowferryError('INPUT_FIELD', { field: '--continuity', problem: `${what} has two modes` });
+  const [nic = '', mode, ...rest] = text.split('=');
+  if (mode === undefined) {
+    if (before.all !== undefined && before.all !== text) throw twice('the VM');
+    return { ...before, all: text };
+  }
+  if (nic === '' || mode === '' || rest.length > 0) {
+    const problem = `"${text}" is neither MODE nor NIC=MODE`;
+    throw new ShadowferryError('INPUT_FIELD', { field: '--continuity', problem });
+  }
+  const of = before.of ?? {};
+  if (nic in of && of[nic] !== mode) throw twice(nic);
+  return { ...before, of: { ...of, [nic]: mode } };
+}
+
 /** Aborts on Ctrl-C and SIGTERM; a second Ctrl-C ends the process as usual. */
 export function cancelOnSignal(): AbortSignal {
   const controller = new AbortController();

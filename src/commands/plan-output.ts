@@ -1,14 +1,13 @@
 /** How the plan of a migration is printed: what a dry run found. */
 import { formatBytes, formatMs } from '../base/units.ts';
-import type { HostDevice } from '../host/host.ts';
-import type { NicSpec } from '../hypervisor/qemu/spec.ts';
 import type { Summary } from '../migration/history.ts';
+import type { Match } from '../migration/match.ts';
 import type { MigrationResult } from '../migration/result.ts';
+import { outcomeLines } from './migration-output.ts';
 
 /** What is known before a migration, besides what its dry run says. */
 export interface Foreseen {
-  nic: NicSpec & { direct: NonNullable<NicSpec['direct']> };
-  target: HostDevice;
+  matches: readonly Match[];
   memoryMiB: number;
   /** Bytes per second; 0: as fast as it goes. */
   maxBandwidth: number;
@@ -23,17 +22,17 @@ function longestFirstRoundMs({ memoryMiB, maxBandwidth }: Foreseen): number | nu
 
 /** The part `plan` of a dry run's JSON line. */
 export function planPart(result: MigrationResult, foreseen: Foreseen): Record<string, unknown> {
-  const { nic, target, memoryMiB, last } = foreseen;
+  const { matches, memoryMiB, last } = foreseen;
   const reasonOf = (action: string | undefined) =>
     result.decisions.findLast((decision) => decision.action === action)?.reason ?? null;
   return {
-    matches: [
-      {
-        nic: nic.id,
-        from: nic.direct,
-        to: { device: target.id, model: target.model, network: target.network },
-      },
-    ],
+    matches: matches.map(({ nic, target, reason }) => ({
+      nic: nic.id,
+      from: nic.direct,
+      to: { device: target.id, model: target.model, network: target.network },
+      reason,
+      continuity: result.nics.find((each) => each.nic === nic.id)?.continuity ?? null,
+    })),
     continuity: { action: result.continuity ?? null, reason: reasonOf(result.continuity) },
     strategy: { action: result.strategy ?? null, reason: reasonOf(result.strategy) },
     estimates: {
@@ -66,15 +65,20 @@ function estimate(foreseen: Foreseen): string {
 
 /** The table that a dry run ends with. */
 export function renderPlan(result: MigrationResult, foreseen: Foreseen): string {
-  const { nic, target } = foreseen;
   const { shadow } = result;
+  const several = foreseen.matches.length > 1;
   const why = (action: string | undefined) => {
     const reason = result.decisions.findLast((decision) => decision.action === action)?.reason;
     return `${action ?? '-'}${reason === undefined ? '' : ` (${reason})`}`;
   };
   const table = [
     ['Plan', `VM ${result.vm}, ${result.source} → ${result.destination}; nothing was changed`],
-    ['Device', `${nic.id}: ${nic.direct.device}, ${nic.direct.model} → ${target.id}, ${target.model}`],
+    ...foreseen.matches.map(({ nic, target, reason }) => {
+      const mode = result.nics.find((each) => each.nic === nic.id)?.continuity;
+      const told = several ? `; network ${nic.network}, ${mode ?? '-'} (${reason})` : ` (${reason})`;
+      const from = `${nic.direct.device}, ${nic.direct.model}`;
+      return ['Device', `${nic.id}: ${from} → ${target.id}, ${target.model}${told}`] as const;
+    }),
     ['Continuity', why(result.continuity)],
     ['Memory', why(result.strategy)],
     [
@@ -86,8 +90,7 @@ export function renderPlan(result: MigrationResult, foreseen: Foreseen): string 
   const width = Math.max(...table.map(([name]) => name.length));
   return `${[
     ...table.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`),
-    ...shadow.adapted.map(({ key, value, now, how }) => `  adapted: ${key} ${value} → ${now}: ${how}`),
-    ...shadow.lost.map(({ key, why: because }) => `  lost: ${key}: ${because}`),
+    ...outcomeLines(shadow),
     ...result.warnings.map((text) => `  warning: ${text}`),
   ].join('\n')}\n`;
 }

@@ -4,7 +4,7 @@ import { hostOf } from '../lab/lab.ts';
 import { migrateInLab, type Observed, observedMigration } from '../lab/scenario.ts';
 import type { Outcomes } from '../migration/engine.ts';
 import { lastFigures } from '../migration/history.ts';
-import { resolveTarget } from '../migration/match.ts';
+import { resolveTargets } from '../migration/match.ts';
 import type { MigrationRequest } from '../migration/request.ts';
 import { disconnectVm, type RunningVm } from '../migration/vm.ts';
 import { exitCodeOf, renderResult, reportOf, resultLine } from './migration-output.ts';
@@ -27,16 +27,16 @@ export interface ShowOptions {
 }
 
 /**
- * @throws what `resolveTarget` and `migrateVm` throw of a request that does not fit; how the migration ended is in
+ * @throws what `resolveTargets` and `migrateVm` throw of a request that does not fit; how the migration ended is in
  * the result and the exit code.
  */
 export async function showMigration(options: ShowOptions): Promise<Outcomes> {
   const { lab, vm, request, cancel, json, report, confirm } = options;
   const destination = hostOf(lab, request.destination, 'destination');
-  const { nic, target } = await resolveTarget(request, vm, destination, lab.ownership);
+  const matches = await resolveTargets(request, vm, destination, lab.ownership);
   const { memoryMiB } = vm.qemu.spec;
   const last = lastFigures(lab.journal, vm.qemu.spec.name);
-  const foreseen: Foreseen = { nic, target, memoryMiB, maxBandwidth: request.maxBandwidth, last };
+  const foreseen: Foreseen = { matches, memoryMiB, maxBandwidth: request.maxBandwidth, last };
   const { major, minor, micro } = vm.qemu.monitor.version;
   const view = json ? jsonProgress(print) : listProgress(confirm !== undefined);
   let outcome: Outcomes & Partial<Observed>;

@@ -1,5 +1,7 @@
 /** A machine that runs VMs, as the migration engine sees it: names, places, and the network's edge. */
 
+import type { Absent } from './unreachable.ts';
+
 /** A device that a host can give to a VM. */
 export interface HostDevice {
   /** The host's own name for it; unique on the host. */
@@ -26,10 +28,10 @@ export interface Host {
   /** Removes a tap; does nothing when there is none. */
   removeTap(name: string): Promise<void>;
   /**
-   * Answers TCP segments for an absent VM with "unreachable" (see `unreachable.ts`), or stops doing so when there are no
-   * addresses. Absent where the host cannot.
+   * Answers TCP segments for an absent NIC's addresses with "unreachable" (see `unreachable.ts`), or stops doing so when
+   * there are no addresses. Absent where the host cannot.
    */
-  answerUnreachable?: (vm: string, addresses: readonly string[]) => Promise<void>;
+  answerUnreachable?: (absent: Absent, addresses: readonly string[]) => Promise<void>;
 }
 
 /** Name of the tap of one part of a NIC: at most 15 characters, the same whenever it is asked for. */

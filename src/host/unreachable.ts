@@ -7,9 +7,20 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { ShadowferryError } from '../errors.ts';
 
-/** What the table of a VM is called; one per VM, so that it can be removed by name after a crash. */
-export function tableName(vm: string): string {
-  return `shadowferry-${vm}`;
+/** A NIC of a VM that has no device for now, and the network that the VM is missing from. */
+export interface Absent {
+  vm: string;
+  nic: string;
+  network: string;
+}
+
+/** What the table of a NIC is called; one per NIC, so that it can be removed by name after a crash. */
+export function tableName({ vm, nic }: Pick<Absent, 'vm' | 'nic'>): string {
+  const known = /^[a-z][a-z0-9-]*$/;
+  if (!known.test(vm) || !known.test(nic)) {
+    throw new ShadowferryError('INTERNAL', { why: `"${vm}" or "${nic}" is no name for a rule` });
+  }
+  return `shadowferry-${vm}.${nic}`;
 }
 
 /**
@@ -19,10 +30,14 @@ export function tableName(vm: string): string {
  * @param device the interface that the VM's traffic comes in by
  * @throws ShadowferryError INTERNAL for what is no address or no interface name; nothing else gets into the text.
  */
-export function unreachableRules(vm: string, device: string, addresses: readonly string[]): string {
-  const table = `netdev ${tableName(vm)}`;
-  if (!/^[A-Za-z0-9_.-]{1,15}$/.test(device) || !/^[a-z][a-z0-9-]*$/.test(vm)) {
-    throw new ShadowferryError('INTERNAL', { why: `"${vm}" or "${device}" is no name for a rule` });
+export function unreachableRules(
+  absent: Pick<Absent, 'vm' | 'nic'>,
+  device: string,
+  addresses: readonly string[],
+): string {
+  const table = `netdev ${tableName(absent)}`;
+  if (!/^[A-Za-z0-9_.-]{1,15}$/.test(device)) {
+    throw new ShadowferryError('INTERNAL', { why: `"${device}" is no name for a rule` });
   }
   const rules = addresses.map((address) => {
     const [family, answer] = isIPv4(address)
@@ -39,7 +54,7 @@ export function unreachableRules(vm: string, device: string, addresses: readonly
 }
 
 /** Rules that remove what `unreachableRules` made, whether or not it is there. */
-export function removalRules(vm: string): string {
-  const table = `netdev ${tableName(vm)}`;
+export function removalRules(absent: Pick<Absent, 'vm' | 'nic'>): string {
+  const table = `netdev ${tableName(absent)}`;
   return `add table ${table}\ndelete table ${table}\n`;
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { exec } from '../base/exec.ts';
 import { findProgram } from '../base/find-program.ts';
 import type { Host, HostDevice } from '../host/host.ts';
-import { removalRules, unreachableRules } from '../host/unreachable.ts';
+import { type Absent, removalRules, unreachableRules } from '../host/unreachable.ts';
 import { ipBatch } from './network/ip.ts';
 import { DEVICE, namespaceName } from './network/names.ts';
 import { inNamespace } from './network/network.ts';
@@ -38,9 +38,11 @@ export function labHost(options: LabHostOptions): Host {
     ...(findProgram('nft') === undefined
       ? {}
       : {
-          async answerUnreachable(vm: string, addresses: readonly string[]) {
+          async answerUnreachable(absent: Absent, addresses: readonly string[]) {
             const input =
-              addresses.length === 0 ? removalRules(vm) : unreachableRules(vm, DEVICE.uplink, addresses);
+              addresses.length === 0
+                ? removalRules(absent)
+                : unreachableRules(absent, DEVICE.uplink, addresses);
             await exec(inNamespace(netns, ['nft', '-f', '-']), { input });
           },
         }),

@@ -1,7 +1,14 @@
-/** What both hosts do for a VM's open connections while it has no device at all. */
+/** What both hosts do for the open connections of a NIC that has no device at all for now. */
 import { reasonOf } from '../errors.ts';
+import type { Absent } from '../host/unreachable.ts';
 import type { NetShadow } from '../shadow/net/model.ts';
-import { type Run, warn } from './run.ts';
+import { type NicMove, type Run, warn } from './run.ts';
+
+const absent = (run: Run, { nic }: NicMove): Absent => ({
+  vm: run.source.qemu.spec.name,
+  nic: nic.id,
+  network: nic.network,
+});
 
 /** Both hosts, as the network may find the VM's address behind either during a migration. */
 function hostsOf(run: Run) {
@@ -9,22 +16,22 @@ function hostsOf(run: Run) {
 }
 
 /**
- * Lets both hosts answer for the VM. It helps, and nothing depends on it: it runs beside what the migration waits for,
+ * Lets both hosts answer for the NIC. It helps, and nothing depends on it: it runs beside what the migration waits for,
  * and a host that cannot only costs a warning.
  */
-export function startAnswering(run: Run, shadow: NetShadow): void {
+export function startAnswering(run: Run, move: NicMove, shadow: NetShadow): void {
   const addresses = shadow.addresses.filter(({ scope }) => scope === 'global').map(({ local }) => local);
   if (addresses.length === 0) return;
   for (const host of hostsOf(run)) {
     host
-      .answerUnreachable?.(run.source.qemu.spec.name, addresses)
+      .answerUnreachable?.(absent(run, move), addresses)
       .catch((error: unknown) =>
-        warn(run, `host ${host.name} does not answer for the absent VM: ${reasonOf(error)}`),
+        warn(run, `host ${host.name} does not answer for the absent ${move.nic.id}: ${reasonOf(error)}`),
       );
   }
 }
 
-/** The VM is back: its packets may pass. Safe to repeat. */
-export async function stopAnswering(run: Run): Promise<void> {
-  await Promise.all(hostsOf(run).map((host) => host.answerUnreachable?.(run.source.qemu.spec.name, [])));
+/** The NIC is back: its packets may pass. Safe to repeat. */
+export async function stopAnswering(run: Run, move: NicMove): Promise<void> {
+  await Promise.all(hostsOf(run).map((host) => host.answerUnreachable?.(absent(run, move), [])));
 }

@@ -5,20 +5,20 @@ import { modelIdentity } from '../hypervisor/qemu/pci.ts';
 import { stopAnswering } from './absence.ts';
 import type { MigrationEvent, ProgressEvent } from './events.ts';
 import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
-import { resolveTarget } from './match.ts';
-import { foreseenOutcomes, shadowOutcomes } from './outcomes.ts';
-import { attachWithRetries, type Replayed } from './phases/attach.ts';
+import { resolveTargets } from './match.ts';
+import { attach } from './phases/attach.ts';
 import { copy } from './phases/copy.ts';
 import { detach } from './phases/detach.ts';
 import { type Preflight, preflight } from './phases/preflight.ts';
 import { type Reserved, reserve } from './phases/reserve.ts';
-import { type Settled, settle } from './phases/settle.ts';
-import { type Staged, stage } from './phases/stage.ts';
+import { settle } from './phases/settle.ts';
+import { stage } from './phases/stage.ts';
 import { switchover } from './phases/switchover.ts';
 import type { MigrationRequest } from './request.ts';
 import type { MigrationResult } from './result.ts';
+import { type Facts, resultOf } from './result-of.ts';
 import { rollBack } from './rollback.ts';
-import { type Dependencies, type Run, step, warn } from './run.ts';
+import { type Dependencies, decide, type NicMove, type Run } from './run.ts';
 import { Timeline } from './timeline.ts';
 import type { RunningVm } from './vm.ts';
 
@@ -31,17 +31,10 @@ export interface Outcomes {
 
 class Migration {
   readonly run: Run;
-  readonly progress: ProgressEvent[] = [];
   state: State;
   error: ShadowferryError | undefined;
   left: string[] = [];
-  facts: {
-    preflight?: Preflight | undefined;
-    reserved?: Reserved | undefined;
-    staged?: Staged | undefined;
-    replayed?: Replayed | undefined;
-    settled?: Settled | undefined;
-  } = {};
+  facts: Facts & { reserved?: Reserved | undefined } = {};
 
   constructor(run: Run) {
     this.run = run;
@@ -110,73 +103,18 @@ async function perform(m: Migration): Promise<void> {
     await m.phase('detach', () => detach(run, staged));
     await m.phase('copy', () => copy(run, checked, reserved));
     await m.phase('switchover', () => switchover(run, checked, reserved, () => m.commit()));
-    facts.replayed = await m.phase('attach', () =>
-      step(run, 'attach', 'plug and replay', { critical: staged.plan.continuity !== 'bridge' }, () =>
-        attachWithRetries({
-          vm: reserved.vm,
-          nic: run.nic,
-          model: run.target.model,
-          continuity: staged.plan.continuity,
-          waitMs: run.request.limits.attachMs,
-          tries: run.request.limits.attachTries,
-          mark: (name, at) => run.timeline.mark(name, at),
-          onRetry: (reason) => warn(run, reason),
-          onCarrier: () => void stopAnswering(run).catch(() => {}), // and once more below
-        }),
-      ),
-    );
+    await m.phase('attach', async () => {
+      const attached = await attach(run, reserved.vm, staged);
+      facts.attached = attached;
+      for (const error of attached.failed.values()) throw error; // the first; the result tells of each
+    });
     run.journal.strict();
-    if (m.state.kind === 'running') await stopAnswering(run);
-    facts.settled = await m.phase('settle', () =>
-      settle(run, { preflight: checked, reserved, staged, replayed: facts.replayed }),
-    );
+    if (m.state.kind === 'running') await Promise.all(run.nics.map((move) => stopAnswering(run, move)));
+    const { attached } = facts;
+    facts.settled = await m.phase('settle', () => settle(run, { reserved, staged, attached }));
   } finally {
     stopListening();
   }
-}
-
-function blackout(timeline: Timeline): number | null {
-  const stopped = timeline.marks.findLast(({ name }) => name === 'vCPUs stopped')?.atMs;
-  const resumed = timeline.marks.findLast(({ name }) => name === 'vCPUs run')?.atMs;
-  return stopped === undefined || resumed === undefined ? null : resumed - stopped;
-}
-
-function resultOf(m: Migration, ending: Ending): MigrationResult {
-  const { run, facts, error } = m;
-  const { preflight: checked, staged, settled } = facts;
-  const shadow = staged?.shadow ?? checked?.shadow;
-  const outcomes =
-    settled?.outcomes ??
-    (ending === 'planned' && checked ? foreseenOutcomes(checked.shadow, checked.plan) : []);
-  const after = settled?.after?.hardware;
-  const postcopy =
-    checked?.strategy === 'postcopy' || run.decisions.some(({ action }) => action === 'postcopy');
-  return {
-    id: run.id,
-    vm: run.source.qemu.spec.name,
-    source: run.source.host.name,
-    destination: run.destination.name,
-    ending,
-    ok: ending === 'completed' || ending === 'planned',
-    from: { model: run.nic.direct.model, driver: shadow?.hardware?.driver ?? 'unknown' },
-    ...(after === undefined ? {} : { to: { model: run.target.model, driver: after.driver } }),
-    ...(checked === undefined ? {} : { continuity: staged?.plan.continuity ?? checked.plan.continuity }),
-    ...(checked === undefined ? {} : { strategy: postcopy ? 'postcopy' : 'precopy' }),
-    startedAtMs: run.timeline.startedAtMs,
-    totalMs: run.timeline.relative(),
-    blackoutMs: blackout(run.timeline),
-    qemuDowntimeMs: settled?.memory.downtime ?? null,
-    memoryBytes: settled?.memory.ram?.transferred ?? m.progress.at(-1)?.transferred ?? 0,
-    phases: run.timeline.phases,
-    steps: run.timeline.steps,
-    marks: run.timeline.marks.toSorted((a, b) => a.atMs - b.atMs),
-    progress: m.progress,
-    decisions: run.decisions,
-    warnings: run.warnings,
-    shadow: shadowOutcomes(shadow, outcomes),
-    ...(error === undefined ? {} : { error: { code: error.code, message: error.message, fix: error.fix } }),
-    left: m.left,
-  };
 }
 
 /** Takes what has begun to its end by the table, and closes the journal. */
@@ -198,14 +136,18 @@ async function conclude(m: Migration): Promise<Ending> {
  */
 export async function migrateVm(request: MigrationRequest, dependencies: Dependencies): Promise<Outcomes> {
   const { source, destination, journal } = dependencies;
-  const { nic, target } = await resolveTarget(request, source, destination, dependencies.ownership);
-  const model = await modelIdentity({
-    binary: destination.qemu.binary,
-    machine: source.qemu.spec.machine,
-    model: target.model,
-    field: `devices.${nic.id}`,
-    signal: dependencies.cancel,
-  });
+  const matches = await resolveTargets(request, source, destination, dependencies.ownership);
+  const nics: NicMove[] = [];
+  for (const { nic, target } of matches) {
+    const model = await modelIdentity({
+      binary: destination.qemu.binary,
+      machine: source.qemu.spec.machine,
+      model: target.model,
+      field: `devices.${nic.id}`,
+      signal: dependencies.cancel,
+    });
+    nics.push({ nic, target, model });
+  }
   const timeline = new Timeline();
   const id = `m${Date.now().toString(36)}${randomBytes(3).toString('hex')}`;
   const progress: ProgressEvent[] = [];
@@ -219,9 +161,7 @@ export async function migrateVm(request: MigrationRequest, dependencies: Depende
     id,
     request,
     timeline,
-    nic,
-    target,
-    model,
+    nics,
     warnings: [],
     decisions: [],
   };
@@ -231,11 +171,11 @@ export async function migrateVm(request: MigrationRequest, dependencies: Depende
   const stopListening = source.qemu.monitor.on('STOP', (event) =>
     timeline.mark('vCPUs stopped', event.arrivedMs),
   );
+  for (const { nic, target, reason } of matches) decide(run, { action: `${nic.id} → ${target.id}`, reason });
   await perform(m);
   stopListening();
   const ending = await conclude(m);
-  m.progress.push(...progress);
-  const result = resultOf(m, ending);
+  const result = resultOf({ run, facts: m.facts, ending, error: m.error, progress, left: m.left });
   journal.close(id, ending, result);
   const { reserved, preflight: checked } = m.facts;
   const moved = ending === 'completed' || ending === 'degraded' || ending === 'stuck';

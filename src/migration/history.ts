@@ -7,13 +7,13 @@ import type { Journal, JournalMigration } from './journal.ts';
 
 /** Kinds of notes that a later process needs. */
 export const NOTE = {
-  /** The shadow as the device left it, and the plan that was put into the guest: JSON of `StagedNote`. */
+  /** The shadow as one device left it, and the plan that was put into the guest: JSON of `StagedNote`. */
   staged: 'staged',
   /** A degraded VM has its device again. */
   reattached: 'reattached',
 } as const;
 
-export const StagedNote = z.object({ shadow: NetShadow, plan: ReplayPlan });
+export const StagedNote = z.object({ nic: z.string(), shadow: NetShadow, plan: ReplayPlan });
 export type StagedNote = z.infer<typeof StagedNote>;
 
 const Summary = z.object({
@@ -57,10 +57,15 @@ export function degradedError(migration: JournalMigration): ShadowferryError {
   return new ShadowferryError('DEGRADED', { vm, host, why });
 }
 
-/** What was staged in a migration; undefined when it never came so far. */
-export function stagedOf(journal: Journal, migration: string): StagedNote | undefined {
-  const text = journal.notes(migration).findLast(({ kind }) => kind === NOTE.staged)?.text;
-  return text === undefined ? undefined : StagedNote.parse(JSON.parse(text));
+/** What was staged in a migration, the last of each NIC; none when it never came so far. */
+export function stagedOf(journal: Journal, migration: string): Map<string, StagedNote> {
+  const staged = journal.notes(migration).filter(({ kind }) => kind === NOTE.staged);
+  return new Map(
+    staged.map(({ text }) => {
+      const note = StagedNote.parse(JSON.parse(text));
+      return [note.nic, note];
+    }),
+  );
 }
 
 /** Figures of the last migration of this VM that went well: the best that is known beforehand. */

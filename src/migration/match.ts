@@ -1,34 +1,46 @@
 /** Which device of the destination stands behind which NIC. Reads only. */
 import { ShadowferryError } from '../errors.ts';
 import type { Host, HostDevice } from '../host/host.ts';
+import { type DirectNic, directNics } from '../hypervisor/qemu/spec.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import type { MigrationRequest } from './request.ts';
-import type { Run } from './run.ts';
+import type { NicMove } from './run.ts';
 import type { RunningVm } from './vm.ts';
+
+/** A NIC, its device of the destination, and why it is that one. */
+export interface Match extends Pick<NicMove, 'nic' | 'target'> {
+  reason: string;
+}
+
+/** What decides: who holds a device of the destination that another VM has claimed. */
+interface Offer {
+  host: string;
+  devices: readonly HostDevice[];
+  holder: (device: HostDevice) => string | undefined;
+}
 
 const list = (words: readonly string[]) => (words.length === 0 ? '(there is none)' : words.join(', '));
 
-function checkNames(request: MigrationRequest, vm: RunningVm, destination: Host): void {
-  const direct = vm.qemu.spec.nics.filter((nic) => nic.direct !== undefined).map((nic) => nic.id);
-  const available = destination.devices().map((device) => device.id);
+function checkNames(
+  request: Pick<MigrationRequest, 'vm' | 'devices' | 'continuityOf'>,
+  nics: readonly DirectNic[],
+  { host, devices }: Offer,
+): void {
+  const direct = nics.map((nic) => nic.id);
+  const available = devices.map((device) => device.id);
+  const knownNic = (field: string, nic: string) => {
+    if (direct.includes(nic)) return;
+    const where = `VM "${request.vm}"`;
+    throw new ShadowferryError('UNKNOWN_DEVICE', { field, value: nic, where, allowed: list(direct) });
+  };
+  for (const nic of Object.keys(request.continuityOf)) knownNic(`continuityOf.${nic}`, nic);
   const taken = new Set<string>();
   for (const [nic, device] of Object.entries(request.devices)) {
     const field = `devices.${nic}`;
-    if (!direct.includes(nic)) {
-      throw new ShadowferryError('UNKNOWN_DEVICE', {
-        field,
-        value: nic,
-        where: `VM "${vm.qemu.spec.name}"`,
-        allowed: list(direct),
-      });
-    }
+    knownNic(field, nic);
     if (!available.includes(device)) {
-      throw new ShadowferryError('UNKNOWN_DEVICE', {
-        field,
-        value: device,
-        where: `host "${destination.name}"`,
-        allowed: list(available),
-      });
+      const where = `host "${host}"`;
+      throw new ShadowferryError('UNKNOWN_DEVICE', { field, value: device, where, allowed: list(available) });
     }
     if (taken.has(device)) throw new ShadowferryError('DEVICE_CLAIMED_TWICE', { field, value: device });
     taken.add(device);
@@ -36,43 +48,73 @@ function checkNames(request: MigrationRequest, vm: RunningVm, destination: Host)
 }
 
 /**
- * Finds the NIC that moves and the destination's device for it.
- * @throws SAME_HOST, UNKNOWN_DEVICE, DEVICE_CLAIMED_TWICE, INPUT_FIELD, each naming the field.
+ * Gives each NIC a device of its own: the one that was asked for, else the first that is free, on the NIC's network and
+ * not asked for by another NIC, in the order of the NICs and of the host's devices. All NICs of one network can use the
+ * same devices, so the first fit finds a device for every NIC whenever there is a way to. Pure.
+ * @throws UNKNOWN_DEVICE, DEVICE_CLAIMED_TWICE, INPUT_FIELD, each naming the field.
  */
-export async function resolveTarget(
+export function matchDevices(
+  request: Pick<MigrationRequest, 'vm' | 'devices' | 'continuityOf'>,
+  nics: readonly DirectNic[],
+  offer: Offer,
+): Match[] {
+  checkNames(request, nics, offer);
+  const { host, devices, holder } = offer;
+  const asked = new Map(Object.entries(request.devices).map(([nic, device]) => [device, nic]));
+  const taken = new Map<string, string>();
+  return nics.map((nic) => {
+    const wanted = request.devices[nic.id];
+    const unfit = (device: HostDevice): string | undefined => {
+      if (device.network !== nic.network) return `is on network "${device.network}"`;
+      const vm = holder(device);
+      if (vm !== undefined) return `is held by VM "${vm}"`;
+      const other = asked.get(device.id) ?? taken.get(device.id);
+      return other === undefined || other === nic.id ? undefined : `is for ${other}`;
+    };
+    const candidates = devices.filter((device) => wanted === undefined || device.id === wanted);
+    const fitting = candidates.filter((device) => unfit(device) === undefined);
+    const [target, ...others] = fitting;
+    if (target === undefined) {
+      const why = list(candidates.map((device) => `${device.id} ${unfit(device)}`));
+      const problem = `host "${host}" has no free device on network "${nic.network}" (${why})`;
+      throw new ShadowferryError('INPUT_FIELD', { field: `devices.${nic.id}`, problem });
+    }
+    taken.set(target.id, nic.id);
+    const on = `on network "${nic.network}"`;
+    const spare = others.map(({ id }) => id).join(', ');
+    const reason =
+      wanted !== undefined
+        ? 'asked for'
+        : others.length === 0
+          ? `the only one that is free ${on}`
+          : `the first of ${fitting.length} that are free ${on}; ask for another (${spare}) with --device ${nic.id}=DEVICE`;
+    return { nic, target, reason };
+  });
+}
+
+/**
+ * Finds the NICs that move and the destination's device for each.
+ * @throws SAME_HOST, and what `matchDevices` throws.
+ */
+export async function resolveTargets(
   request: MigrationRequest,
   vm: RunningVm,
   destination: Host,
   ownership: OwnershipStore,
-): Promise<Pick<Run, 'nic' | 'target'>> {
+): Promise<Match[]> {
   const { spec } = vm.qemu;
   if (destination.name === vm.host.name) {
     throw new ShadowferryError('SAME_HOST', { field: 'destination', vm: spec.name, value: destination.name });
   }
-  checkNames(request, vm, destination);
-  const direct = spec.nics.filter((nic) => nic.direct !== undefined);
-  const [nic] = direct;
-  if (nic?.direct === undefined || direct.length > 1) {
-    const problem = `"${spec.name}" has ${direct.length} direct devices, and one at a time can be moved`;
+  const nics = directNics(spec);
+  if (nics.length === 0) {
+    const problem = `"${spec.name}" has no direct device; a VM without one is moved by QEMU alone`;
     throw new ShadowferryError('INPUT_FIELD', { field: 'vm', problem });
   }
   const claims = await ownership.claims(destination.name);
-  const holder = (device: HostDevice) =>
-    claims.find((claim) => claim.device === device.id && claim.vm !== spec.name)?.vm;
-  const wanted = request.devices[nic.id];
-  const field = `devices.${nic.id}`;
-  const candidates = destination.devices().filter((device) => wanted === undefined || device.id === wanted);
-  const fitting = candidates.filter(
-    (device) => device.network === nic.network && holder(device) === undefined,
-  );
-  const target = fitting[0];
-  if (target === undefined) {
-    const why = candidates.map((device) => {
-      const vmOf = holder(device);
-      return `${device.id} ${vmOf === undefined ? `is on network "${device.network}"` : `is held by VM "${vmOf}"`}`;
-    });
-    const problem = `host "${destination.name}" has no free device on network "${nic.network}" (${list(why)})`;
-    throw new ShadowferryError('INPUT_FIELD', { field, problem });
-  }
-  return { nic: { ...nic, direct: nic.direct }, target };
+  return matchDevices(request, nics, {
+    host: destination.name,
+    devices: destination.devices(),
+    holder: (device) => claims.find((claim) => claim.device === device.id && claim.vm !== spec.name)?.vm,
+  });
 }

@@ -20,6 +20,8 @@ const replay: ReplayPlan = {
 };
 const request = parseRequest({ vm: 'web1', destination: 'b', devices: { net0: 'nic1' }, dryRun: true });
 
+const nics = [{ nic: 'net0', device: 'nic1', replay }];
+
 /** The problem that a text is refused for. */
 function problem(text: string): string {
   try {
@@ -33,13 +35,18 @@ function problem(text: string): string {
 }
 
 test('a plan that was written is read back, as something to be done', () => {
-  const plan = parsePlan('p.json', planText(request, replay));
+  const plan = parsePlan('p.json', planText(request, nics));
   assert.deepEqual(plan.request, { ...request, dryRun: false });
-  assert.deepEqual(plan.replay, replay);
+  assert.deepEqual(plan.nics, nics);
+});
+
+test('a plan names the devices that it was made for, also where nobody asked for them', () => {
+  const plan = parsePlan('p.json', planText({ ...request, devices: {} }, nics));
+  assert.deepEqual(plan.request.devices, { net0: 'nic1' });
 });
 
 test('what is wrong is named', () => {
-  const good = JSON.parse(planText(request, replay));
+  const good = JSON.parse(planText(request, nics));
   assert.match(problem(''), /^it is not JSON/);
   assert.match(problem('[]'), /^it is JSON of something else/);
   assert.match(problem('{"type":"result"}'), /^it is JSON of something else/);
@@ -47,8 +54,8 @@ test('what is wrong is named', () => {
   assert.match(problem(JSON.stringify({ ...good, schema: undefined })), /^its schema is undefined/);
   assert.match(problem(JSON.stringify({ ...good, request: { ...good.request, vm: 7 } })), /^request\.vm: /);
   assert.match(
-    problem(JSON.stringify({ ...good, replay: { ...replay, sets: {} } })),
-    /^replay\.sets\.adopt: /,
+    problem(JSON.stringify({ ...good, nics: [{ ...nics[0], replay: { ...replay, sets: {} } }] })),
+    /^nics\.0\.replay\.sets\.adopt: /,
   );
 });
 
@@ -57,6 +64,6 @@ test('whatever is read, the only error is PLAN_INVALID', () => {
 });
 
 test('no beginning of a plan is taken for a plan', () => {
-  const text = planText(request, replay).trimEnd();
+  const text = planText(request, nics).trimEnd();
   for (let length = 0; length < text.length; length += 1) problem(text.slice(0, length));
 });

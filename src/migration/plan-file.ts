@@ -1,23 +1,36 @@
-/** A migration plan as a file: what was asked for, and the replay plan that a dry run made of it. Pure. */
+/** A migration plan as a file: what was asked for, and the replay plans that a dry run made of it. Pure. */
 import { z } from 'zod';
 import { reasonOf, ShadowferryError } from '../errors.ts';
 import { ReplayPlan } from '../shadow/net/plan-model.ts';
 import { MigrationRequest } from './request.ts';
 
 const TYPE = 'shadowferry-plan';
-const SCHEMA = 1;
+const SCHEMA = 2;
+
+const PlannedNic = z.object({ nic: z.string(), device: z.string(), replay: ReplayPlan });
+export type PlannedNic = z.infer<typeof PlannedNic>;
 
 const PlanFile = z.object({
   type: z.literal(TYPE),
   schema: z.literal(SCHEMA),
   request: MigrationRequest,
-  replay: ReplayPlan,
+  /** Each NIC that moves, with the destination's device that it gets. */
+  nics: z.array(PlannedNic).min(1),
 });
 export type PlanFile = z.infer<typeof PlanFile>;
 
-/** The text of a plan file; the request in it is to be performed, whatever made it. */
-export function planText(request: MigrationRequest, replay: ReplayPlan): string {
-  const plan: PlanFile = { type: TYPE, schema: SCHEMA, request: { ...request, dryRun: false }, replay };
+/**
+ * The text of a plan file; the request in it is to be performed, whatever made it, and names the devices that the plan
+ * was made for.
+ */
+export function planText(request: MigrationRequest, nics: PlannedNic[]): string {
+  const devices = Object.fromEntries(nics.map(({ nic, device }) => [nic, device]));
+  const plan: PlanFile = {
+    type: TYPE,
+    schema: SCHEMA,
+    request: { ...request, devices, dryRun: false },
+    nics,
+  };
   return `${JSON.stringify(plan, undefined, 2)}\n`;
 }
 

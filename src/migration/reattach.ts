@@ -1,8 +1,8 @@
-/** Gives a degraded VM its direct device after all: what `attach` and `settle` left undone, by a later process. */
+/** Gives a degraded VM its direct devices after all: what `attach` and `settle` left undone, by a later process. */
 import { randomInt } from 'node:crypto';
 import { reasonOf, ShadowferryError } from '../errors.ts';
 import { guestPciPath } from '../hypervisor/qemu/pci.ts';
-import { type NicSpec, nicIds } from '../hypervisor/qemu/spec.ts';
+import { type DirectNic, directNics, type NicSpec, nicIds } from '../hypervisor/qemu/spec.ts';
 import { unplugDevice } from '../hypervisor/qmp/unplug.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import { type AbilityStore, abilitiesOf } from '../shadow/net/abilities.ts';
@@ -14,17 +14,24 @@ import type { Journal, JournalMigration } from './journal.ts';
 import { plugAndReplay } from './phases/attach.ts';
 import { endProgram } from './phases/settle.ts';
 import { Limits } from './request.ts';
-import { waitAfter } from './run.ts';
-import { isPlugged, type RunningVm } from './vm.ts';
+import { nicStepName, waitAfter } from './run.ts';
+import { channelOf, isPlugged, type RunningVm } from './vm.ts';
 
-export interface Reattached {
+/** What was done about one NIC. */
+export interface NicReattached {
+  nic: string;
   /** `none`: nothing was missing. `attached`: plugged and replayed. `settled`: only the comparison was missing. */
   action: 'none' | 'attached' | 'settled';
   reason: string;
+  device: { id: string; model: string; driver?: string };
+  outcomes: Outcome[];
+}
+
+export interface Reattached {
   /** The degraded migration that this ends. */
   migration?: string;
-  device?: { nic: string; id: string; model: string; driver: string };
-  outcomes: Outcome[];
+  /** Each direct NIC, in the order of the VM's spec. */
+  nics: NicReattached[];
 }
 
 export interface ReattachOptions {
@@ -40,22 +47,16 @@ export interface ReattachOptions {
 /** The program answers at once; its port is opened again within a second after a host has left it. */
 const PROGRAM_MS = 5_000;
 
-type DirectNic = NicSpec & { direct: NonNullable<NicSpec['direct']> };
-
-function directNic(vm: RunningVm): DirectNic | undefined {
-  for (const nic of vm.qemu.spec.nics) if (nic.direct !== undefined) return { ...nic, direct: nic.direct };
-  return undefined;
-}
-
 /**
  * Makes sure that the program is in the guest, and that what it said before we came is read: the next event that is
  * waited for is a new one.
  */
-async function findProgram(vm: RunningVm, waitMs: number): Promise<void> {
+async function findProgram(vm: RunningVm, nic: string, waitMs: number): Promise<void> {
   const n = randomInt(1, 1_000_000);
   const signal = waitAfter('an answer of the replay program', waitMs);
-  const pong = vm.channel.waitFor((event) => event.e === 'pong' && event.n === n, signal);
-  vm.channel.send(`ping ${n}`);
+  const channel = channelOf(vm, nic);
+  const pong = channel.waitFor((event) => event.e === 'pong' && event.n === n, signal);
+  channel.send(`ping ${n}`);
   try {
     await pong;
   } catch (error) {
@@ -73,7 +74,7 @@ async function plugAgain(
 ): Promise<OperationResult[]> {
   const { vm, say } = options;
   if (await isPlugged(vm, nic)) {
-    say('The device is plugged, but the guest has not said that it uses it: it is plugged anew.');
+    say(`${nic.id}: the device is plugged, but the guest has not said that it uses it: it is plugged anew.`);
     const signal = waitAfter('the unplug', limits.unplugMs);
     await unplugDevice(vm.qemu.monitor, { id: nicIds(nic).directDevice, signal });
   }
@@ -83,7 +84,7 @@ async function plugAgain(
     model: nic.direct.model,
     continuity: staged.plan.continuity,
     waitMs: limits.attachMs,
-    mark: (name) => say(`${name}.`),
+    mark: (name) => say(`${nic.id}: ${name}.`),
   });
   return results;
 }
@@ -96,22 +97,41 @@ async function capture(vm: RunningVm, nic: NicSpec, staged: StagedNote, waitMs: 
   return captureShadow(vm.agent, staged.plan.match, standbyPciPath, signal);
 }
 
+/** Whether the journal holds a step about the NIC that was done. */
+function isDone(options: ReattachOptions, degraded: JournalMigration, name: string, nic: string): boolean {
+  const several = directNics(options.vm.qemu.spec).length > 1;
+  const wanted = nicStepName(name, nic, several);
+  return options.journal.steps(degraded.id).some((step) => step.name === wanted && step.status === 'done');
+}
+
+const AGAIN = 'plug and replay again';
+const nothing = (nic: DirectNic, reason: string): NicReattached => ({
+  nic: nic.id,
+  action: 'none',
+  reason,
+  device: { id: nic.direct.device, model: nic.direct.model },
+  outcomes: [],
+});
+
 async function attachAndCompare(
   options: ReattachOptions,
   degraded: JournalMigration,
   nic: DirectNic,
-  staged: StagedNote,
-): Promise<Reattached> {
+): Promise<NicReattached> {
   const { vm, journal, ownership, abilities, say, limits = Limits.parse({}) } = options;
   const { name } = vm.qemu.spec;
   const host = vm.host.name;
-  const { id } = degraded;
+  const plugged = await isPlugged(vm, nic);
+  const settled = ['remove the program from the guest', AGAIN].some((step) =>
+    isDone(options, degraded, step, nic.id),
+  );
+  if (settled && plugged) return nothing(nic, `it has its direct device ${nic.direct.device}`);
+  const staged = stagedOf(journal, degraded.id, nic.id);
+  if (staged === undefined)
+    throw new ShadowferryError('PROGRAM_LOST', { vm: name, why: `nothing was staged for ${nic.id}` });
   await ownership.claimDevice({ host, device: nic.direct.device, vm: name });
-  const replayed = journal
-    .steps(id)
-    .some((step) => step.name === 'plug and replay' && step.status === 'done');
-  const missing = !replayed || !(await isPlugged(vm, nic));
-  const program = await findProgram(vm, PROGRAM_MS).then(
+  const missing = !plugged || !isDone(options, degraded, 'plug and replay', nic.id);
+  const program = await findProgram(vm, nic.id, PROGRAM_MS).then(
     () => true,
     (error: unknown) => {
       if (missing) throw error;
@@ -134,41 +154,62 @@ async function attachAndCompare(
   }
   if (program) await endProgram(vm, nic.id, limits.agentMs);
   return {
+    nic: nic.id,
     action: missing ? 'attached' : 'settled',
     reason: missing ? 'the device was missing' : 'only the comparison with the shadow was missing',
-    migration: id,
-    device: { nic: nic.id, id: nic.direct.device, model: nic.direct.model, driver },
+    device: { id: nic.direct.device, model: nic.direct.model, driver },
     outcomes: verify(staged.shadow, after, staged.plan, results),
   };
 }
 
+/** One after the other, as a NIC that does not come must not keep another away. @throws the first failure, at the end */
+async function reattachEach(
+  options: ReattachOptions,
+  degraded: JournalMigration,
+  nics: readonly DirectNic[],
+): Promise<NicReattached[]> {
+  const { journal } = options;
+  const done: NicReattached[] = [];
+  const failures: unknown[] = [];
+  for (const nic of nics) {
+    const seq = journal.begin(degraded.id, 'attach', nicStepName(AGAIN, nic.id, nics.length > 1), []);
+    try {
+      const each = await attachAndCompare(options, degraded, nic);
+      journal.end(degraded.id, seq, 'done', each);
+      done.push(each);
+    } catch (error) {
+      journal.end(degraded.id, seq, 'failed', { error: reasonOf(error) });
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+  return done;
+}
+
 /**
- * Tries again to give a VM the direct device of its spec, compares it with the shadow in the journal, and takes the
- * program out of the guest. Does nothing when nothing is missing.
+ * Tries again to give a VM the direct devices of its spec, compares each with its shadow in the journal, and takes the
+ * programs out of the guest. Does nothing for a NIC of which nothing is missing.
  * @throws DEGRADED when it does not work this time either, PROGRAM_LOST when there is nothing left to replay.
  */
 export async function reattach(options: ReattachOptions): Promise<Reattached> {
   const { vm, journal } = options;
   const { name } = vm.qemu.spec;
-  const nic = directNic(vm);
-  if (nic === undefined) return { action: 'none', reason: `"${name}" has no direct device`, outcomes: [] };
+  const nics = directNics(vm.qemu.spec);
   const degraded = degradedMigration(journal, name);
-  const staged = degraded === undefined ? undefined : stagedOf(journal, degraded.id);
-  if (degraded === undefined || staged === undefined) {
-    if (await isPlugged(vm, nic)) {
-      return { action: 'none', reason: `"${name}" has its direct device ${nic.direct.device}`, outcomes: [] };
+  if (degraded === undefined) {
+    for (const nic of nics) {
+      if (await isPlugged(vm, nic)) continue;
+      const why = `${nic.id} has no device, and the journal knows of no migration that left it so`;
+      throw new ShadowferryError('PROGRAM_LOST', { vm: name, why });
     }
-    const why = 'the journal knows of no migration that left it there';
-    throw new ShadowferryError('PROGRAM_LOST', { vm: name, why });
+    return { nics: nics.map((nic) => nothing(nic, `it has its direct device ${nic.direct.device}`)) };
   }
-  const seq = journal.begin(degraded.id, 'attach', 'plug and replay again', []);
   try {
-    const done = await attachAndCompare(options, degraded, nic, staged);
-    journal.end(degraded.id, seq, 'done', done);
-    journal.note(degraded.id, NOTE.reattached, done.reason);
-    return done;
+    const done = await reattachEach(options, degraded, nics);
+    const reasons = done.map(({ nic, reason }) => `${nic}: ${reason}`);
+    journal.note(degraded.id, NOTE.reattached, reasons.join('; '));
+    return { migration: degraded.id, nics: done };
   } catch (error) {
-    journal.end(degraded.id, seq, 'failed', { error: reasonOf(error) });
     if (error instanceof ShadowferryError && error.code === 'PROGRAM_LOST') throw error;
     const why = reasonOf(error);
     throw new ShadowferryError('DEGRADED', { vm: name, host: vm.host.name, why }, { cause: error });

@@ -20,12 +20,18 @@ export const Limits = z.object({
 });
 export type Limits = z.infer<typeof Limits>;
 
+/** A mode, or the best that the guest and the VM offer. */
+export const ContinuityWish = z.enum([...Continuity.options, 'auto']);
+export type ContinuityWish = z.infer<typeof ContinuityWish>;
+
 export const MigrationRequest = z.object({
   vm: z.string().min(1),
   destination: z.string().min(1),
-  /** Which device of the destination each direct NIC gets, by the NIC's id; the only free one of its network if left out. */
+  /** Which device of the destination each direct NIC gets, by the NIC's id; the first free one of its network if left out. */
   devices: z.record(z.string(), z.string()).default({}),
-  continuity: z.enum([...Continuity.options, 'auto']).default('auto'),
+  continuity: ContinuityWish.default('auto'),
+  /** Of single NICs, by their id, where it is not `continuity`. */
+  continuityOf: z.record(z.string(), ContinuityWish).default({}),
   strategy: Strategy.default('auto'),
   dryRun: z.boolean().default(false),
   /** Bytes per second, 0 for as fast as it goes. */

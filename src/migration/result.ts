@@ -18,6 +18,35 @@ export interface ResultError {
   fix: string;
 }
 
+/** An outcome of a NIC of its own, which it names where several have moved. */
+type Of<F extends Outcome['fate']> = Extract<Outcome, { fate: F }> & { nic?: string };
+
+export interface ShadowResult {
+  captured: number;
+  restored: Of<'restored'>[];
+  adapted: Of<'adapted'>[];
+  lost: Of<'lost'>[];
+}
+
+/** What became of one direct NIC. */
+export interface NicResult {
+  /** Its id in the VM's spec. */
+  nic: string;
+  mac: string;
+  /** Absent where there is none that we know, as on bare metal. */
+  network?: string;
+  /** True when it is where it was asked to be, with its device. */
+  ok: boolean;
+  from: DeviceName & { device: string };
+  /** The device that was matched; its driver is known once it is attached. */
+  to: { device: string; model: string; driver: string | null };
+  continuity?: Continuity;
+  shadow: ShadowResult;
+  /** Why it has no device. */
+  error?: ResultError;
+}
+
+/** Of a VM with several direct NICs, what is not in `nics` is the sum: names joined, counts added, the least continuity. */
 export interface MigrationResult {
   /** Absent for a migration; the others stay on one host. */
   kind?: 'swap' | 'rescue';
@@ -26,7 +55,7 @@ export interface MigrationResult {
   source: string;
   destination: string;
   ending: Ending;
-  /** True when the VM is where it was asked to be, with its device. */
+  /** True when the VM is where it was asked to be, with its devices. */
   ok: boolean;
   from: DeviceName;
   /** Absent when no device was attached. */
@@ -47,12 +76,9 @@ export interface MigrationResult {
   progress: ProgressEvent[];
   decisions: { atMs: number; action: string; reason: string }[];
   warnings: string[];
-  shadow: {
-    captured: number;
-    restored: Extract<Outcome, { fate: 'restored' }>[];
-    adapted: Extract<Outcome, { fate: 'adapted' }>[];
-    lost: Extract<Outcome, { fate: 'lost' }>[];
-  };
+  shadow: ShadowResult;
+  /** Each direct NIC, in the order of the VM's spec. */
+  nics: NicResult[];
   /** Why it is degraded, rolled back or stuck. */
   error?: ResultError;
   /** What an undo could not take back. */

@@ -1,6 +1,7 @@
 /** Undo: takes a migration back from what the journal holds. Each undo may be repeated without harm. */
 import { existsSync } from 'node:fs';
 import { nowMs } from '../base/clock.ts';
+import { together } from '../base/together.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
 import { directDeviceProps } from '../hypervisor/qemu/argv.ts';
 import { endQemu, findQemu } from '../hypervisor/qemu/process.ts';
@@ -15,9 +16,11 @@ import {
 } from '../hypervisor/qmp/commands.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
 import { stopAnswering } from './absence.ts';
-import { programDirectory, type Run, waitAfter } from './run.ts';
+import type { JournalStep } from './journal.ts';
+import { moveOf, type NicMove, nicStepName, programDirectory, type Run, waitAfter } from './run.ts';
 import type { Undo } from './undo.ts';
-import { endVm, isPlugged, type RunningVm, setStandbyLink } from './vm.ts';
+import { undoGroups } from './undo-order.ts';
+import { channelOf, endVm, isPlugged, type RunningVm, setStandbyLink } from './vm.ts';
 
 const CANCEL_MS = 30_000;
 /** A guest that was slow to release its device may still do it; only then can it be plugged again. */
@@ -48,8 +51,8 @@ async function cancelCopy(run: Run): Promise<void> {
   if (!(await queryStatus(monitor)).running) await cont(monitor);
 }
 
-async function reattach(run: Run): Promise<void> {
-  const { source, nic } = run;
+async function reattach(run: Run, { nic }: NicMove): Promise<void> {
+  const { source } = run;
   const ids = nicIds(nic);
   const { monitor } = source.qemu;
   const signal = waitAfter('the device on the source', run.request.limits.attachMs);
@@ -60,7 +63,7 @@ async function reattach(run: Run): Promise<void> {
     },
   );
   const plugged = await isPlugged(source, nic);
-  const unplugAsked = run.timeline.at('traffic left the device') !== undefined;
+  const unplugAsked = run.timeline.at('traffic left the device', nic.id) !== undefined;
   // an unplug that was asked for and not answered may still come: plugging before it would lose the new device
   const gone =
     !plugged ||
@@ -70,8 +73,9 @@ async function reattach(run: Run): Promise<void> {
         () => false,
       )));
   late.dispose();
-  const done = source.channel.waitFor((event) => event.e === 'done', signal);
-  source.channel.send('rollback');
+  const channel = channelOf(source, nic.id);
+  const done = channel.waitFor((event) => event.e === 'done', signal);
+  channel.send('rollback');
   if (gone) {
     const { model } = nic.direct;
     await deviceAdd(monitor, { driver: model, ...directDeviceProps(nic, model), id: ids.directDevice });
@@ -88,14 +92,16 @@ async function endDestination(run: Run, live: RunningVm | undefined): Promise<vo
   if (qemu !== undefined) await endQemu(qemu);
 }
 
-async function removeFromGuest(run: Run): Promise<void> {
-  const { channel, agent } = run.source;
+async function removeFromGuest(run: Run, { nic }: NicMove): Promise<void> {
+  const { agent } = run.source;
+  const channel = channelOf(run.source, nic.id);
+  const dir = programDirectory(nic.id);
   const signal = waitAfter('the end of the program in the guest', 10_000);
   const stopped = channel.waitFor((event) => event.e === 'stopped', signal);
   channel.send('stop');
   // a program that never started cannot say that it stopped; its files go all the same
-  await Promise.race([stopped, removeProgram(agent, programDirectory(run.nic.id), signal)]);
-  await removeProgram(agent, programDirectory(run.nic.id), signal);
+  await Promise.race([stopped, removeProgram(agent, dir, signal)]);
+  await removeProgram(agent, dir, signal);
 }
 
 async function perform(run: Run, undo: Undo, destination: RunningVm | undefined): Promise<void> {
@@ -104,13 +110,13 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
     case 'cancel-copy':
       return cancelCopy(run);
     case 'reattach':
-      return reattach(run);
+      return reattach(run, moveOf(run, undo.nic));
     case 'stop-answering':
-      return stopAnswering(run);
+      return stopAnswering(run, moveOf(run, undo.nic));
     case 'standby-link-down':
       return setStandbyLink(run.source, undo.nic, false);
     case 'remove-program':
-      return removeFromGuest(run);
+      return removeFromGuest(run, moveOf(run, undo.nic));
     case 'end-destination':
       return endDestination(run, destination);
     case 'remove-tap':
@@ -125,25 +131,40 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
 }
 
 /**
- * Undoes every step of the journal, last first; goes on after one that fails.
+ * Undoes every step of the journal in the order of `undoGroups`; goes on after one that fails.
  * @returns what could not be undone, a sentence each.
  */
 export async function rollBack(run: Run, destination: RunningVm | undefined): Promise<string[]> {
   const left: string[] = [];
-  for (const entry of run.journal.steps(run.id).reverse()) {
-    if (entry.status === 'undone') continue;
-    for (const undo of entry.undo.toReversed()) {
-      run.emit({ type: 'undo', atMs: run.timeline.relative(), what: undo.kind });
-      const begun = nowMs();
-      try {
-        await perform(run, undo, destination);
-        run.journal.note(run.id, 'undo', `${undo.kind} in ${Math.round(nowMs() - begun)} ms`);
-      } catch (error) {
-        left.push(`${undo.kind}: ${reasonOf(error)}`);
-        run.journal.end(run.id, entry.seq, 'undo-failed', { error: reasonOf(error) });
-      }
-    }
-    if (!left.length) run.journal.end(run.id, entry.seq, 'undone');
+  const entries = run.journal.steps(run.id).filter(({ status }) => status !== 'undone');
+  for (const { seq } of entries.filter(({ undo }) => undo.length === 0))
+    run.journal.end(run.id, seq, 'undone');
+  for (const chains of undoGroups(entries)) {
+    await together(chains, async (chain) => {
+      for (const entry of chain) left.push(...(await undoStep(run, entry, destination)));
+    });
   }
+  return left;
+}
+
+async function undoStep(
+  run: Run,
+  { seq, undo: undos }: JournalStep,
+  destination: RunningVm | undefined,
+): Promise<string[]> {
+  const left: string[] = [];
+  for (const undo of undos.toReversed()) {
+    const what = nicStepName(undo.kind, 'nic' in undo ? undo.nic : '', 'nic' in undo && run.nics.length > 1);
+    run.emit({ type: 'undo', atMs: run.timeline.relative(), what });
+    const begun = nowMs();
+    try {
+      await perform(run, undo, destination);
+      run.journal.note(run.id, 'undo', `${what} in ${Math.round(nowMs() - begun)} ms`);
+    } catch (error) {
+      left.push(`${what}: ${reasonOf(error)}`);
+      run.journal.end(run.id, seq, 'undo-failed', { error: reasonOf(error) });
+    }
+  }
+  if (left.length === 0) run.journal.end(run.id, seq, 'undone');
   return left;
 }

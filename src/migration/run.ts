@@ -1,8 +1,9 @@
 /** What the phases of one migration share. */
 import { deadline } from '../base/deadline.ts';
+import { ShadowferryError } from '../errors.ts';
 import type { Host, HostDevice } from '../host/host.ts';
 import type { ModelIdentity } from '../hypervisor/qemu/pci.ts';
-import type { NicSpec } from '../hypervisor/qemu/spec.ts';
+import type { DirectNic } from '../hypervisor/qemu/spec.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import type { AbilityStore } from '../shadow/net/abilities.ts';
 import type { MigrationEvent } from './events.ts';
@@ -27,6 +28,14 @@ export interface Dependencies {
   confirm?: (() => Promise<void>) | undefined;
 }
 
+/** One direct NIC that moves. The VM's other NICs move with the VM, and nothing is done to them. */
+export interface NicMove {
+  readonly nic: DirectNic;
+  /** The destination's device for it. */
+  readonly target: HostDevice;
+  readonly model: ModelIdentity;
+}
+
 /** Where what happens in one run is written: what `step`, `decide` and `warn` need. */
 export interface RunLog {
   readonly id: string;
@@ -41,15 +50,47 @@ export interface Run extends Dependencies, RunLog {
   readonly emit: (event: MigrationEvent) => void;
   readonly journal: Journal;
   readonly request: MigrationRequest;
-  /** The direct NIC that moves, and the destination's device for it. */
-  readonly nic: NicSpec & { direct: NonNullable<NicSpec['direct']> };
-  readonly target: HostDevice;
-  readonly model: ModelIdentity;
+  /** Every direct NIC of the VM, in the order of its spec; at least one. */
+  readonly nics: readonly NicMove[];
+}
+
+/** The move of a NIC by its id. @throws INTERNAL when it does not move */
+export function moveOf(run: Run, nic: string): NicMove {
+  const found = run.nics.find((move) => move.nic.id === nic);
+  if (found === undefined) throw new ShadowferryError('INTERNAL', { why: `NIC "${nic}" does not move` });
+  return found;
+}
+
+/** A step's name as the journal holds it: of one NIC among several it names the NIC. */
+export function nicStepName(name: string, nic: string, several: boolean): string {
+  return several ? `${name}: ${nic}` : name;
+}
+
+/** `step` for one NIC. */
+export function nicStep<T>(
+  run: Run,
+  { nic }: Pick<NicMove, 'nic'>,
+  phase: Phase,
+  name: string,
+  options: StepOptions,
+  act: () => Promise<T>,
+): Promise<T> {
+  return step(run, phase, nicStepName(name, nic.id, run.nics.length > 1), options, act);
+}
+
+/** A mark of one NIC, which it names where there are several. */
+export function nicMark(run: Run, { nic }: Pick<NicMove, 'nic'>, name: string, epochMs?: number): void {
+  run.timeline.mark(name, epochMs, run.nics.length > 1 ? nic.id : undefined);
 }
 
 /** Directory of the replay program of one NIC in the guest. */
 export function programDirectory(nic: string): string {
   return `/run/shadowferry/${nic}`;
+}
+
+export interface StepOptions {
+  undo?: readonly Undo[];
+  critical?: boolean;
 }
 
 /**
@@ -60,7 +101,7 @@ export async function step<T>(
   run: RunLog,
   phase: Phase,
   name: string,
-  options: { undo?: readonly Undo[]; critical?: boolean },
+  options: StepOptions,
   act: () => Promise<T>,
 ): Promise<T> {
   const seq = run.journal.begin(run.id, phase, name, options.undo ?? []);
@@ -81,7 +122,9 @@ export function decide(run: RunLog, decision: { action: string; reason: string }
   run.emit({ type: 'decision', atMs: run.timeline.relative(), ...decision });
 }
 
+/** Tells the user of something that does not stop the migration; what was told is not told again. */
 export function warn(run: RunLog, text: string): void {
+  if (run.warnings.includes(text)) return;
   run.warnings.push(text);
   run.emit({ type: 'warning', atMs: run.timeline.relative(), text });
 }

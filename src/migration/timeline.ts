@@ -35,12 +35,17 @@ export class Timeline {
     return Math.round((epochMs - this.startedAtMs) * 1000) / 1000;
   }
 
+  /** @param detail what tells marks of one name apart, such as the NIC where there are several */
   mark(name: string, epochMs = nowMs(), detail?: string): void {
     this.marks.push({ name, atMs: this.relative(epochMs), ...(detail === undefined ? {} : { detail }) });
   }
 
-  at(name: string): number | undefined {
-    return this.marks.find((mark) => mark.name === name)?.atMs;
+  /** When the first mark of this name was made (and of this detail, where one is given and marks have it). */
+  at(name: string, detail?: string): number | undefined {
+    return this.marks.find(
+      (mark) =>
+        mark.name === name && (detail === undefined || mark.detail === undefined || mark.detail === detail),
+    )?.atMs;
   }
 
   async phase<T>(name: Phase, act: () => Promise<T>): Promise<T> {

@@ -14,8 +14,8 @@ export const Undo = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('reattach'), nic: z.string() }),
   /** Give a device that was made ready for a swap back to what it was. */
   z.object({ kind: z.literal('unprepare-device'), device: z.string() }),
-  /** Stop answering for the absent VM. */
-  z.object({ kind: z.literal('stop-answering') }),
+  /** Stop answering for the absent NIC. */
+  z.object({ kind: z.literal('stop-answering'), nic: z.string() }),
   /** Stop the copy; the source runs on. */
   z.object({ kind: z.literal('cancel-copy') }),
 ]);

@@ -6,7 +6,14 @@ import { type Host, tapName } from '../host/host.ts';
 import { AgentClient } from '../hypervisor/agent/client.ts';
 import { deviceModel } from '../hypervisor/qemu/device-model.ts';
 import { endQemu, findQemu, type QemuProcess, recordSpec, startQemu } from '../hypervisor/qemu/process.ts';
-import { type NicSpec, nicIds, type Placement, type VmSpec, vmPaths } from '../hypervisor/qemu/spec.ts';
+import {
+  channelPorts,
+  type NicSpec,
+  nicIds,
+  type Placement,
+  type VmSpec,
+  vmPaths,
+} from '../hypervisor/qemu/spec.ts';
 import { cont, qomList, setLink } from '../hypervisor/qmp/commands.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import { GuestChannel } from '../shadow/channel.ts';
@@ -15,7 +22,16 @@ export interface RunningVm {
   readonly host: Host;
   qemu: QemuProcess;
   readonly agent: AgentClient;
-  readonly channel: GuestChannel;
+  /** The line to the replay program of each NIC that may have one, by the NIC's id. */
+  readonly channels: ReadonlyMap<string, GuestChannel>;
+}
+
+/** The line to the replay program of a NIC. @throws INTERNAL for a NIC that has none */
+export function channelOf(vm: RunningVm, nic: string): GuestChannel {
+  const channel = vm.channels.get(nic);
+  if (channel === undefined)
+    throw new ShadowferryError('INTERNAL', { why: `NIC "${nic}" has no line to its program` });
+  return channel;
 }
 
 /** Taps that the VM's parts need on a host; `direct` only where a direct device is plugged from the start. */
@@ -52,14 +68,18 @@ export function allTaps(spec: VmSpec): { tap: string; network: string; queues: n
 }
 
 async function connectVm(host: Host, qemu: QemuProcess, signal: AbortSignal): Promise<RunningVm> {
-  const paths = vmPaths(qemu.directory);
-  const channel = await GuestChannel.connect(paths.channel, signal);
-  const agent = await AgentClient.connect({
-    path: paths.agent,
-    name: `${qemu.spec.name}@${host.name}`,
-    signal,
-  });
-  return { host, qemu, agent, channel };
+  const channels = new Map<string, GuestChannel>();
+  try {
+    for (const { nic, socket } of channelPorts(qemu.spec, qemu.directory)) {
+      channels.set(nic, await GuestChannel.connect(socket, signal));
+    }
+    const path = vmPaths(qemu.directory).agent;
+    const agent = await AgentClient.connect({ path, name: `${qemu.spec.name}@${host.name}`, signal });
+    return { host, qemu, agent, channels };
+  } catch (error) {
+    for (const channel of channels.values()) channel.close();
+    throw error;
+  }
 }
 
 /** Starts QEMU for a VM whose taps exist, vCPUs stopped, and connects everything. On failure nothing is left running. */
@@ -136,14 +156,14 @@ export async function findVm(host: Host, name: string, signal: AbortSignal): Pro
 
 /** Closes the connections; the VM runs on. */
 export async function disconnectVm(vm: RunningVm): Promise<void> {
-  vm.channel.close();
+  for (const channel of vm.channels.values()) channel.close();
   await vm.agent.close();
   await vm.qemu.monitor.close();
 }
 
 /** Ends a VM's QEMU and removes its directory and taps from the host. Safe to repeat. */
 export async function endVm(vm: RunningVm): Promise<void> {
-  vm.channel.close();
+  for (const channel of vm.channels.values()) channel.close();
   await vm.agent.close();
   await endQemu(vm.qemu);
   rmSync(vm.qemu.directory, { recursive: true, force: true });

@@ -4,12 +4,12 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deadline } from '../../src/base/deadline.ts';
 import { guestPciPath } from '../../src/hypervisor/qemu/pci.ts';
-import { CHANNEL_PORT, nicIds } from '../../src/hypervisor/qemu/spec.ts';
+import { channelPorts, nicIds } from '../../src/hypervisor/qemu/spec.ts';
 import { GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { Probes } from '../../src/lab/probe/probes.ts';
 import { watchGuest } from '../../src/lab/scenario.ts';
-import type { RunningVm } from '../../src/migration/vm.ts';
+import { channelOf, type RunningVm } from '../../src/migration/vm.ts';
 import { type AdoptOptions, adoptInterface, giveBackInterface } from '../../src/shadow/net/adopt.ts';
 import type { Outcome } from '../../src/shadow/net/model.ts';
 import {
@@ -60,13 +60,15 @@ for (const standby of ['none', 'virtio'] as const) {
       assert.ok(nic);
       const { monitor } = vm.qemu;
       const { directPort, standbyPort } = nicIds(nic);
+      const port = channelPorts(vm.qemu.spec, vm.qemu.directory)[0]?.guestPath;
+      assert.ok(port);
       return {
         agent: vm.agent,
-        channel: vm.channel,
+        channel: channelOf(vm, nic.id),
         identity: { mac: nic.mac, pciPath: await guestPciPath(monitor, directPort) },
         ...(standby === 'none' ? {} : { standbyPciPath: await guestPciPath(monitor, standbyPort) }),
         dir: '/run/shadowferry/net0',
-        port: `/dev/virtio-ports/${CHANNEL_PORT}`,
+        port,
         signal: deadline('adopting', 20_000),
       };
     }

@@ -123,7 +123,7 @@ describe('a lab that stays', needsNetworkRights(), () => {
     assert.match(plain.stdout, /Device +net0: nic0, vmxnet3 → nic0, e1000e/);
     assert.match(plain.stdout, /Continuity +hold \(asked for\)/);
     assert.match(plain.stdout, /Estimate .*last time .*blackout/);
-    assert.equal(JSON.parse(readFileSync(planFile, 'utf8')).replay.continuity, 'hold');
+    assert.equal(JSON.parse(readFileSync(planFile, 'utf8')).nics[0].replay.continuity, 'hold');
     const [line] = objects(await runCli(state, [...args, '--json'])).slice(-1);
     assert.equal(line?.ending, 'planned');
     assert.deepEqual(Object.keys(line?.plan ?? {}), ['matches', 'continuity', 'strategy', 'estimates']);

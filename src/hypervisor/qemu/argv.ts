@@ -1,7 +1,7 @@
 /** The QEMU command line of a VM: pure, from a typed spec and a placement. */
 import { deviceModel } from './device-model.ts';
 import {
-  CHANNEL_PORT,
+  channelPorts,
   type NicSpec,
   nicIds,
   type Placement,
@@ -104,6 +104,9 @@ export function qemuArgv(spec: VmSpec, placement: Placement): [string, ...string
     '-device',
     option('virtserialport', { bus: 'vser0.0', nr, chardev, name, id: `port-${chardev}` }),
   ];
+  const channels = channelPorts(spec, placement.directory);
+  // as few as needed: number 0 is a console's, then the agent's, the watcher's and the channels
+  const maxPorts = Math.max(4, 3 + channels.length);
   return [
     placement.binary,
     ...['-name', option(`guest=${value(spec.name)}`, { process: `sf-${spec.name}` })],
@@ -129,12 +132,14 @@ export function qemuArgv(spec: VmSpec, placement: Placement): [string, ...string
     ...['-chardev', option('file', { id: 'ser0', path: paths.serial, append: 'on' })],
     ...['-serial', 'chardev:ser0'],
     // by default it has 31 ports; loading their queues in post-copy costs a page request each, during the blackout
-    ...['-device', 'virtio-serial-pci,id=vser0,bus=pcie.0,addr=0x3,max_ports=4'],
+    ...['-device', `virtio-serial-pci,id=vser0,bus=pcie.0,addr=0x3,max_ports=${maxPorts}`],
     ...socket('agent0', paths.agent),
     ...serialPort('agent0', 'org.qemu.guest_agent.0', 1),
-    ...socket('channel0', paths.channel),
-    ...serialPort('channel0', CHANNEL_PORT, 2),
-    // the last number of the bus, and no more queues than without it
+    ...channels.flatMap(({ chardev, name, nr, socket: path }) => [
+      ...socket(chardev, path),
+      ...serialPort(chardev, name, nr),
+    ]),
+    // with one direct NIC no more queues than without it
     ...socket('watch0', paths.watch),
     ...serialPort('watch0', WATCH_PORT, 3),
     ...['-device', 'virtio-rng-pci,bus=pcie.0,addr=0x4'],

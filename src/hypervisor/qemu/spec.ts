@@ -16,6 +16,12 @@ export const NicSpec = z
   })
   .refine((nic) => nic.direct !== undefined || nic.standby !== 'none', 'needs a direct device or a standby');
 export type NicSpec = z.infer<typeof NicSpec>;
+export type DirectNic = NicSpec & { direct: NonNullable<NicSpec['direct']> };
+
+/** The NICs of a VM that have a direct device, in the order of its spec. */
+export function directNics({ nics }: { nics: readonly NicSpec[] }): DirectNic[] {
+  return nics.flatMap((nic) => (nic.direct === undefined ? [] : [{ ...nic, direct: nic.direct }]));
+}
 
 export const VmSpec = z.object({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, 'lower-case letters, digits and dashes, at most 31'),
@@ -64,7 +70,6 @@ export function vmPaths(directory: string) {
   return {
     monitor: `${directory}/qmp.sock`,
     agent: `${directory}/agent.sock`,
-    channel: `${directory}/channel.sock`,
     watch: `${directory}/watch.sock`,
     serial: `${directory}/serial.log`,
     log: `${directory}/qemu.log`,
@@ -72,8 +77,39 @@ export function vmPaths(directory: string) {
   } as const;
 }
 
-/** Name of the virtio-serial port through which the replay program and the host talk. */
-export const CHANNEL_PORT = 'org.shadowferry.0';
-
 /** Name of the virtio-serial port through which the watcher in the guest says that something changed. */
 export const WATCH_PORT = 'org.shadowferry.watch';
+
+/** A virtio-serial port through which the replay program of one NIC and the host talk. */
+export interface ChannelPort {
+  /** The NIC that it is for. */
+  nic: string;
+  /** The port's name in the guest. */
+  name: string;
+  /** Its device in the guest. */
+  guestPath: string;
+  /** Id of its chardev in QEMU. */
+  chardev: string;
+  /** Its number on the bus; 0 is kept for a console. */
+  nr: number;
+  /** The host's end. */
+  socket: string;
+}
+
+/**
+ * The ports of a VM: one for each direct NIC, as a port can be opened only once in the guest and each NIC has a program
+ * of its own. A VM without a direct NIC has one for its first NIC. The same wherever it runs, as the stream carries them.
+ */
+export function channelPorts(spec: Pick<VmSpec, 'nics'>, directory: string): ChannelPort[] {
+  const direct = directNics(spec);
+  const served = direct.length > 0 ? direct : spec.nics.slice(0, 1);
+  return served.map(({ id: nic }, n) => ({
+    nic,
+    name: `org.shadowferry.${n}`,
+    guestPath: `/dev/virtio-ports/org.shadowferry.${n}`,
+    chardev: `channel${n}`,
+    // 3 is the watcher's
+    nr: n === 0 ? 2 : n + 3,
+    socket: `${directory}/channel${n === 0 ? '' : n}.sock`,
+  }));
+}

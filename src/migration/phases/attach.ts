@@ -1,7 +1,8 @@
-/** Attach: the destination plugs its device into the same PCI slot; the program in the guest does the rest by itself. */
+/** Attach: the destination plugs its devices into the same PCI slots; the programs in the guest do the rest by themselves. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { deadline } from '../../base/deadline.ts';
-import { reasonOf, ShadowferryError } from '../../errors.ts';
+import { together } from '../../base/together.ts';
+import { reasonOf, ShadowferryError, toShadowferryError } from '../../errors.ts';
 import { directDeviceProps } from '../../hypervisor/qemu/argv.ts';
 import { type NicSpec, nicIds } from '../../hypervisor/qemu/spec.ts';
 import { announceSelf, deviceAdd } from '../../hypervisor/qmp/commands.ts';
@@ -9,8 +10,10 @@ import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
 import type { GuestChannel, TimedEvent } from '../../shadow/channel.ts';
 import type { Continuity } from '../../shadow/net/plan-model.ts';
 import type { OperationResult } from '../../shadow/net/verify.ts';
-import { waitAfter } from '../run.ts';
-import { type RunningVm, setStandbyLink } from '../vm.ts';
+import { stopAnswering } from '../absence.ts';
+import { nicMark, nicStep, type Run, waitAfter, warn } from '../run.ts';
+import { channelOf, type RunningVm, setStandbyLink } from '../vm.ts';
+import type { NicStaged, Staged } from './stage.ts';
 
 /** What the program in the guest said of its operations. */
 export interface Replayed {
@@ -35,6 +38,8 @@ export interface ReplayOptions {
   waitMs: number;
   /** Ends the wait early. */
   cancel?: AbortSignal;
+  /** What is waited for, as a message says it. */
+  what?: string;
   mark: (name: string, epochMs?: number) => void;
   /** Called when packets can reach the interface again. */
   onCarrier?: (() => void) | undefined;
@@ -46,7 +51,7 @@ export interface ReplayOptions {
  */
 export async function replayOnto(options: ReplayOptions): Promise<Replayed> {
   const { channel, mark } = options;
-  const signal = deadline('traffic on the new device', options.waitMs, options.cancel);
+  const signal = deadline(options.what ?? 'traffic on the new device', options.waitMs, options.cancel);
   const results: OperationResult[] = [];
   const stop = channel.onEvent((event) => {
     const name = MARKS[event.e];
@@ -86,7 +91,8 @@ export function plugAndReplay(options: AttachOptions): Promise<Replayed> {
   const { monitor } = vm.qemu;
   const id = nicIds(nic).directDevice;
   return replayOnto({
-    channel: vm.channel,
+    channel: channelOf(vm, nic.id),
+    what: `traffic on the new device of ${nic.id}`,
     waitMs,
     mark,
     onCarrier,
@@ -117,4 +123,49 @@ export async function attachWithRetries(
       await delay(200 * 2 ** attempt);
     }
   }
+}
+
+/** What became of each NIC, by its id. */
+export interface Attached {
+  replayed: ReadonlyMap<string, Replayed>;
+  failed: ReadonlyMap<string, ShadowferryError>;
+}
+
+function attachNic(run: Run, vm: RunningVm, { move, plan }: NicStaged): Promise<Replayed> {
+  const { nic, target } = move;
+  const { attachMs: waitMs, attachTries: tries } = run.request.limits;
+  const { continuity } = plan;
+  return nicStep(run, move, 'attach', 'plug and replay', { critical: continuity !== 'bridge' }, () =>
+    attachWithRetries({
+      vm,
+      nic,
+      model: target.model,
+      continuity,
+      waitMs,
+      tries,
+      mark: (name, at) => nicMark(run, move, name, at),
+      onRetry: (reason) => warn(run, run.nics.length > 1 ? `${nic.id}: ${reason}` : reason),
+      onCarrier: () => void stopAnswering(run, move).catch(() => {}), // and once more when all are there
+    }),
+  );
+}
+
+/**
+ * Attaches every NIC's device, those first that traffic waits for. One that fails keeps no other away.
+ */
+export async function attach(run: Run, vm: RunningVm, { nics }: Staged): Promise<Attached> {
+  const replayed = new Map<string, Replayed>();
+  const failed = new Map<string, ShadowferryError>();
+  const bridged = (nic: NicStaged) => nic.plan.continuity === 'bridge';
+  for (const wave of [nics.filter((nic) => !bridged(nic)), nics.filter(bridged)]) {
+    await together(wave, async (nic) => {
+      const { id } = nic.move.nic;
+      try {
+        replayed.set(id, await attachNic(run, vm, nic));
+      } catch (error) {
+        failed.set(id, toShadowferryError(error));
+      }
+    });
+  }
+  return { replayed, failed };
 }

@@ -1,11 +1,13 @@
-/** Detach: traffic leaves the direct device, then the guest releases it. From here on stock QEMU may migrate. */
+/** Detach: traffic leaves the direct devices, then the guest releases them. From here on stock QEMU may migrate. */
+import { together } from '../../base/together.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { nicIds } from '../../hypervisor/qemu/spec.ts';
 import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
 import type { GuestChannel } from '../../shadow/channel.ts';
 import { startAnswering } from '../absence.ts';
-import { type Run, step, waitBefore, warn } from '../run.ts';
-import type { Staged } from './stage.ts';
+import { nicMark, nicStep, type Run, waitBefore, warn } from '../run.ts';
+import { channelOf } from '../vm.ts';
+import type { NicStaged, Staged } from './stage.ts';
 
 export interface LeaveOptions {
   channel: GuestChannel;
@@ -27,29 +29,40 @@ export async function moveTrafficOff({ channel, signal, mark, warn: tell }: Leav
     tell(`${event.failed} of the steps that move traffic off the device failed; see the log in the guest`);
 }
 
+async function detachNic(run: Run, { move, plan, shadow }: NicStaged): Promise<void> {
+  const { source } = run;
+  const { nic } = move;
+  const bridged = plan.continuity === 'bridge';
+  // journalled as one: whatever of it was done, plugging and replaying again is the way back
+  const undo = [
+    { kind: 'stop-answering', nic: nic.id },
+    { kind: 'reattach', nic: nic.id },
+  ] as const;
+  const options = { undo, critical: !bridged };
+  await nicStep(run, move, 'detach', 'release and unplug the device', options, async () => {
+    const channel = channelOf(source, nic.id);
+    const signal = waitBefore(run, 'moving traffic off the device', run.request.limits.agentMs);
+    await moveTrafficOff({
+      channel,
+      signal,
+      mark: (name, at) => nicMark(run, move, name, at),
+      warn: (text) => warn(run, run.nics.length > 1 ? `${nic.id}: ${text}` : text),
+    });
+    // while the guest is busy with the unplug
+    if (!bridged) startAnswering(run, move, shadow);
+    const limit = waitBefore(run, 'the unplug', run.request.limits.unplugMs);
+    await unplugDevice(source.qemu.monitor, { id: nicIds(nic).directDevice, signal: limit });
+    nicMark(run, move, 'device gone');
+  });
+}
+
+/** Those with a standby first, as no traffic waits for them: the others are away for as short as can be. */
 export async function detach(run: Run, staged: Staged): Promise<void> {
-  const { source, nic, timeline } = run;
-  const bridged = staged.plan.continuity === 'bridge';
-  await step(
-    run,
-    'detach',
-    'release and unplug the device',
-    // journalled as one: whatever of it was done, plugging and replaying again is the way back
-    { undo: [{ kind: 'stop-answering' }, { kind: 'reattach', nic: nic.id }], critical: !bridged },
-    async () => {
-      run.journal.relax(); // from here until the attach traffic waits, or may
-      const signal = waitBefore(run, 'moving traffic off the device', run.request.limits.agentMs);
-      await moveTrafficOff({
-        channel: source.channel,
-        signal,
-        mark: (name, at) => timeline.mark(name, at),
-        warn: (text) => warn(run, text),
-      });
-      // while the guest is busy with the unplug
-      if (!bridged) startAnswering(run, staged.shadow);
-      const limit = waitBefore(run, 'the unplug', run.request.limits.unplugMs);
-      await unplugDevice(source.qemu.monitor, { id: nicIds(nic).directDevice, signal: limit });
-      timeline.mark('device gone');
-    },
+  run.journal.relax(); // from here until the attach traffic waits, or may
+  const bridged = (nic: NicStaged) => nic.plan.continuity === 'bridge';
+  await together(staged.nics.filter(bridged), (nic) => detachNic(run, nic));
+  await together(
+    staged.nics.filter((nic) => !bridged(nic)),
+    (nic) => detachNic(run, nic),
   );
 }

@@ -1,30 +1,42 @@
 /** Preflight: ask both sides what they have, match devices, compile the plan. Changes nothing anywhere. */
+import { together } from '../../base/together.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { probeQemu } from '../../hypervisor/qemu/capabilities.ts';
 import { guestPciPath, type ModelIdentity, modelIdentity } from '../../hypervisor/qemu/pci.ts';
-import { CHANNEL_PORT, nicIds } from '../../hypervisor/qemu/spec.ts';
+import { channelPorts, nicIds } from '../../hypervisor/qemu/spec.ts';
 import { queryMigrate, queryMigrateCapabilities, queryStatus } from '../../hypervisor/qmp/commands.ts';
 import { chooseStrategy, precopyFault, type StrategyDecision } from '../../memory/strategy.ts';
 import type { Ownership } from '../../ownership/store.ts';
 import { captureShadow, type GuestFacts, guestFacts } from '../../shadow/net/guest.ts';
 import type { DeviceAbilities, DeviceIdentity, NetShadow } from '../../shadow/net/model.ts';
 import { chooseContinuity, planReplay } from '../../shadow/net/plan.ts';
-import type { Continuity, ReplayPlan } from '../../shadow/net/plan-model.ts';
-import { decide, type Run, step, waitBefore, warn } from '../run.ts';
+import { Continuity, type ReplayPlan } from '../../shadow/net/plan-model.ts';
+import { decide, type NicMove, nicStep, type Run, step, waitBefore, warn } from '../run.ts';
 
-export interface Preflight {
-  owned: Ownership;
+/** What is known of one NIC that moves. */
+export interface NicPreflight {
+  move: NicMove;
   identity: DeviceIdentity;
   standbyPciPath: string | undefined;
-  guest: GuestFacts;
   shadow: NetShadow;
   continuity: Continuity;
-  strategy: 'precopy' | 'postcopy';
   /** What the destination's device can do, where one like it was seen before. */
   abilities: DeviceAbilities | undefined;
   plan: ReplayPlan;
   /** The source's own device, for a rollback and for its driver. */
   sourceModel: ModelIdentity;
+  /** The guest's virtio-serial port for its program. */
+  port: string;
+}
+
+export interface Preflight {
+  owned: Ownership;
+  guest: GuestFacts;
+  /** In the order of `Run.nics`. */
+  nics: readonly NicPreflight[];
+  /** The least that any NIC has. */
+  continuity: Continuity;
+  strategy: 'precopy' | 'postcopy';
   postcopyAllowed: boolean;
   postcopyPreempt: boolean;
 }
@@ -100,68 +112,97 @@ function strategyFor(
   });
 }
 
-function continuityFor(run: Run, shadow: NetShadow, guest: GuestFacts): Continuity {
-  const decision = chooseContinuity(run.request.continuity, {
-    standby: run.nic.standby !== 'none' && shadow.standby !== undefined,
+/** Names the NIC before a text about it, where there are several. */
+const about = (run: Run, { nic }: NicMove, text: string) =>
+  run.nics.length > 1 ? `${nic.id}: ${text}` : text;
+
+function continuityFor(run: Run, move: NicMove, shadow: NetShadow, guest: GuestFacts): Continuity {
+  const { request } = run;
+  const decision = chooseContinuity(request.continuityOf[move.nic.id] ?? request.continuity, {
+    standby: move.nic.standby !== 'none' && shadow.standby !== undefined,
     bonding: guest.bonding || shadow.standIn.kind === 'bond',
     failover: shadow.standIn.kind === 'failover',
   });
-  decide(run, decision);
+  decide(run, { action: decision.action, reason: about(run, move, decision.reason) });
   return decision.action;
+}
+
+/** What the sum of several NICs is called: the mode of the one that keeps least. */
+export function leastContinuity(modes: readonly Continuity[]): Continuity {
+  return Continuity.options.find((mode) => modes.includes(mode)) ?? 'bridge';
+}
+
+async function askGuest(run: Run, signal: AbortSignal): Promise<GuestFacts> {
+  const ports = channelPorts(run.source.qemu.spec, run.source.qemu.directory);
+  const guest = await step(run, 'preflight', 'ask the guest what it has', {}, () =>
+    guestFacts(
+      run.source.agent,
+      ports.map(({ guestPath }) => guestPath),
+      signal,
+    ),
+  );
+  if (!guest.tools.ip)
+    throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how: 'Install iproute2 in the guest.' });
+  const missing = ports.find(({ guestPath }) => !guest.ports.includes(guestPath));
+  if (missing !== undefined) {
+    const how = 'Start the VM with the virtio-serial ports that Shadowferry adds; see docs/architecture.md.';
+    throw new ShadowferryError('GUEST_LACKS', { what: `the serial port ${missing.name}`, how });
+  }
+  if (!guest.tools.ethtool)
+    warn(run, 'the guest has no ethtool: offloads, rings, queues and coalescing are not captured');
+  return guest;
+}
+
+async function nicPreflight(
+  run: Run,
+  move: NicMove,
+  guest: GuestFacts,
+  signal: AbortSignal,
+): Promise<NicPreflight> {
+  const { nic, target, model } = move;
+  const { monitor, spec, directory } = run.source.qemu;
+  const ids = nicIds(nic);
+  const identity = { mac: nic.mac, pciPath: await guestPciPath(monitor, ids.directPort) };
+  const standbyPciPath = nic.standby === 'none' ? undefined : await guestPciPath(monitor, ids.standbyPort);
+  const sourceModel = await modelIdentity({
+    binary: run.source.host.qemu.binary,
+    machine: spec.machine,
+    model: nic.direct.model,
+    field: 'vm',
+    signal,
+  });
+  const shadow = await nicStep(run, move, 'preflight', 'capture the shadow', {}, () =>
+    captureShadow(run.source.agent, identity, standbyPciPath, signal),
+  );
+  const continuity = continuityFor(run, move, shadow, guest);
+  const abilities = (await run.abilities.all()).find((known) => known.pciId === model.pciId);
+  const plan = planReplay(shadow, { continuity, ...(abilities === undefined ? {} : { abilities }) });
+  for (const text of plan.warnings) warn(run, about(run, move, text));
+  if (abilities === undefined) {
+    warn(run, `no ${target.model} was seen before: what it cannot do is known only after the attach`);
+  }
+  const port = channelPorts(spec, directory).find((each) => each.nic === nic.id)?.guestPath;
+  if (port === undefined) throw new ShadowferryError('INTERNAL', { why: `${nic.id} has no serial port` });
+  return { move, identity, standbyPciPath, shadow, continuity, abilities, plan, sourceModel, port };
 }
 
 /** Everything that must be known before anything is touched. */
 export async function preflight(run: Run): Promise<Preflight> {
-  const signal = waitBefore(run, 'preflight', run.request.limits.agentMs * 2);
-  const { monitor, spec } = run.source.qemu;
-  const ids = nicIds(run.nic);
+  const signal = waitBefore(run, 'preflight', run.request.limits.agentMs * (1 + run.nics.length));
   const owned = await checkOwner(run);
   await checkRunning(run);
-  const identity = { mac: run.nic.mac, pciPath: await guestPciPath(monitor, ids.directPort) };
-  const standbyPciPath =
-    run.nic.standby === 'none' ? undefined : await guestPciPath(monitor, ids.standbyPort);
-  const sourceModel = await modelIdentity({
-    binary: run.source.host.qemu.binary,
-    machine: spec.machine,
-    model: run.nic.direct.model,
-    field: 'vm',
-    signal,
-  });
-  const guest = await step(run, 'preflight', 'ask the guest what it has', {}, () =>
-    guestFacts(run.source.agent, `/dev/virtio-ports/${CHANNEL_PORT}`, signal),
-  );
-  if (!guest.tools.ip)
-    throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how: 'Install iproute2 in the guest.' });
-  if (!guest.channel) {
-    const how = 'Start the VM with the virtio-serial port that Shadowferry adds; see docs/architecture.md.';
-    throw new ShadowferryError('GUEST_LACKS', { what: `the serial port ${CHANNEL_PORT}`, how });
-  }
-  if (!guest.tools.ethtool)
-    warn(run, 'the guest has no ethtool: offloads, rings, queues and coalescing are not captured');
-  const shadow = await step(run, 'preflight', 'capture the shadow', {}, () =>
-    captureShadow(run.source.agent, identity, standbyPciPath, signal),
-  );
+  const guest = await askGuest(run, signal);
+  const nics = await together(run.nics, (move) => nicPreflight(run, move, guest, signal));
   const postcopy = await askPostcopy(run, signal);
-  const continuity = continuityFor(run, shadow, guest);
+  const continuity = leastContinuity(nics.map((nic) => nic.continuity));
   const strategy = strategyFor(run, continuity, postcopy);
-  const abilities = (await run.abilities.all()).find((known) => known.pciId === run.model.pciId);
-  const plan = planReplay(shadow, { continuity, ...(abilities === undefined ? {} : { abilities }) });
-  for (const text of plan.warnings) warn(run, text);
-  if (abilities === undefined) {
-    warn(run, `no ${run.target.model} was seen before: what it cannot do is known only after the attach`);
-  }
   const postcopyAllowed = run.request.strategy !== 'precopy' && postcopy.supported;
   return {
     owned,
-    identity,
-    standbyPciPath,
     guest,
-    shadow,
+    nics,
     continuity,
     strategy,
-    abilities,
-    plan,
-    sourceModel,
     postcopyAllowed,
     postcopyPreempt: postcopy.preempt,
   };

@@ -1,11 +1,11 @@
-/** Reserve: the destination claims the device, makes the taps and starts a QEMU that waits, paused, for the stream. */
+/** Reserve: the destination claims the devices, makes the taps and starts a QEMU that waits, paused, for the stream. */
 import { z } from 'zod';
 import { ShadowferryError } from '../../errors.ts';
 import { tapName } from '../../host/host.ts';
 import { tapProps } from '../../hypervisor/qemu/argv.ts';
 import { nicIds, type VmSpec } from '../../hypervisor/qemu/spec.ts';
 import { migrateIncoming, migrateSetCapabilities, netdevAdd } from '../../hypervisor/qmp/commands.ts';
-import { type Run, step, waitBefore } from '../run.ts';
+import { nicStep, type Run, step, waitBefore } from '../run.ts';
 import { allTaps, endVm, launchVm, type RunningVm } from '../vm.ts';
 import type { Preflight } from './preflight.ts';
 
@@ -19,11 +19,14 @@ const Listening = z.object({
   'socket-address': z.array(z.object({ type: z.literal('inet'), host: z.string(), port: z.string() })).min(1),
 });
 
-/** The VM as the destination will run it: the same, with the destination's device behind the NIC. */
+/** The VM as the destination will run it: the same, with the destination's device behind each NIC that moves. */
 export function destinationSpec(run: Run): VmSpec {
   const { spec } = run.source.qemu;
-  const direct = { device: run.target.id, model: run.target.model };
-  return { ...spec, nics: spec.nics.map((nic) => (nic.id === run.nic.id ? { ...nic, direct } : nic)) };
+  const nics = spec.nics.map((nic) => {
+    const target = run.nics.find((move) => move.nic.id === nic.id)?.target;
+    return target === undefined ? nic : { ...nic, direct: { device: target.id, model: target.model } };
+  });
+  return { ...spec, nics };
 }
 
 async function listen(run: Run, vm: RunningVm, signal: AbortSignal): Promise<string> {
@@ -50,14 +53,17 @@ export function capabilitiesFor(preflight: Preflight): Record<string, boolean> {
 export async function reserve(run: Run, preflight: Preflight): Promise<Reserved> {
   const host = run.destination;
   const spec = destinationSpec(run);
-  const ids = nicIds(run.nic);
-  await step(
-    run,
-    'reserve',
-    'claim the device',
-    { undo: [{ kind: 'release-device', host: host.name, device: run.target.id }] },
-    () => run.ownership.claimDevice({ host: host.name, device: run.target.id, vm: spec.name }),
-  );
+  for (const move of run.nics) {
+    const device = move.target.id;
+    await nicStep(
+      run,
+      move,
+      'reserve',
+      'claim the device',
+      { undo: [{ kind: 'release-device', host: host.name, device }] },
+      () => run.ownership.claimDevice({ host: host.name, device, vm: spec.name }),
+    );
+  }
   const taps = allTaps(spec);
   await step(
     run,
@@ -77,9 +83,11 @@ export async function reserve(run: Run, preflight: Preflight): Promise<Reserved>
     async () => {
       const vm = await launchVm(host, spec, { incoming: true, direct: 'none', signal });
       try {
-        // the backend is made now, so that the attach is one command
-        const tap = tapName(spec.name, run.nic.id, 'direct');
-        await netdevAdd(vm.qemu.monitor, tapProps(ids.directNetdev, tap, run.target.model), { signal });
+        // the backends are made now, so that the attach is one command
+        for (const { nic, target } of run.nics) {
+          const tap = tapName(spec.name, nic.id, 'direct');
+          await netdevAdd(vm.qemu.monitor, tapProps(nicIds(nic).directNetdev, tap, target.model), { signal });
+        }
         await migrateSetCapabilities(vm.qemu.monitor, capabilitiesFor(preflight), { signal });
         return { vm, uri: await listen(run, vm, signal) };
       } catch (error) {

@@ -1,4 +1,5 @@
-/** Settle: the source is emptied and cleaned, and what came over is compared with the shadow. */
+/** Settle: the source is emptied and cleaned, and what came over is compared with the shadows. */
+import { together } from '../../base/together.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { recordSpec } from '../../hypervisor/qemu/process.ts';
 import { queryMigrate } from '../../hypervisor/qmp/commands.ts';
@@ -7,18 +8,22 @@ import { abilitiesOf } from '../../shadow/net/abilities.ts';
 import { captureShadow, removeProgram } from '../../shadow/net/guest.ts';
 import type { NetShadow, Outcome } from '../../shadow/net/model.ts';
 import { verify } from '../../shadow/net/verify.ts';
-import { programDirectory, type Run, step, waitAfter, warn } from '../run.ts';
-import { endVm, type RunningVm } from '../vm.ts';
-import type { Replayed } from './attach.ts';
+import { nicStep, programDirectory, type Run, step, waitAfter, warn } from '../run.ts';
+import { channelOf, endVm, type RunningVm } from '../vm.ts';
+import type { Attached, Replayed } from './attach.ts';
 import { watchProgress } from './copy.ts';
-import type { Preflight } from './preflight.ts';
 import { destinationSpec, type Reserved } from './reserve.ts';
-import type { Staged } from './stage.ts';
+import type { NicStaged, Staged } from './stage.ts';
 
 export interface Settled {
   /** QEMU's own figures of the migration. */
   memory: MigrationInfo;
-  after: NetShadow | undefined;
+  /** By NIC, of those that have their device. */
+  nics: ReadonlyMap<string, NicSettled>;
+}
+
+export interface NicSettled {
+  after: NetShadow;
   outcomes: Outcome[];
 }
 
@@ -54,41 +59,63 @@ async function drain(run: Run): Promise<MigrationInfo> {
 /** Stops the replay program of a NIC and removes it from the guest. */
 export async function endProgram(vm: RunningVm, nic: string, waitMs: number): Promise<void> {
   const signal = waitAfter('the end of the program in the guest', waitMs);
-  const stopped = vm.channel.waitFor((event) => event.e === 'stopped', signal);
-  vm.channel.send('stop');
+  const channel = channelOf(vm, nic);
+  const stopped = channel.waitFor((event) => event.e === 'stopped', signal);
+  channel.send('stop');
   await stopped;
   await removeProgram(vm.agent, programDirectory(nic), signal);
 }
 
-export async function settle(
+async function settleNic(
   run: Run,
-  facts: { preflight: Preflight; reserved: Reserved; staged: Staged; replayed: Replayed | undefined },
-): Promise<Settled> {
-  const { preflight, reserved, staged, replayed } = facts;
-  const { source, nic } = run;
-  const memory = await step(run, 'settle', 'drain the source', {}, () => drain(run));
-  await step(run, 'settle', 'clean the source', {}, async () => {
-    await endVm(source);
-    const device = nic.direct.device;
-    await run.ownership.releaseDevice({ host: source.host.name, device, vm: source.qemu.spec.name });
+  { vm }: Reserved,
+  { move, checked, shadow, plan }: NicStaged,
+  replayed: Replayed,
+): Promise<NicSettled> {
+  const waitMs = run.request.limits.agentMs * run.nics.length;
+  const after = await nicStep(run, move, 'settle', 'compare with the shadow', {}, async () => {
+    const signal = waitAfter('the guest agent on the destination', waitMs);
+    await vm.agent.waitReady({ signal });
+    return captureShadow(vm.agent, checked.identity, checked.standbyPciPath, signal);
   });
-  reserved.vm.qemu = recordSpec(reserved.vm.qemu, destinationSpec(run));
-  const { agent } = reserved.vm;
-  if (replayed === undefined) return { memory, after: undefined, outcomes: [] };
-  const after = await step(run, 'settle', 'compare with the shadow', {}, async () => {
-    const signal = waitAfter('the guest agent on the destination', run.request.limits.agentMs);
-    await agent.waitReady({ signal });
-    return captureShadow(agent, preflight.identity, preflight.standbyPciPath, signal);
-  });
-  const learned = abilitiesOf(after);
-  if (learned !== undefined) {
-    // worth having, and no reason to call a good migration degraded
+  await nicStep(run, move, 'settle', 'remove the program from the guest', {}, () =>
+    endProgram(vm, move.nic.id, waitMs),
+  );
+  return { after, outcomes: verify(shadow, after, plan, replayed.results) };
+}
+
+/** What this migration has shown of devices is worth having, and no reason to call a good migration degraded. */
+async function remember(run: Run, nics: Iterable<NicSettled>): Promise<void> {
+  for (const { after } of nics) {
+    const learned = abilitiesOf(after);
+    if (learned === undefined) continue;
     await run.abilities
       .remember(learned)
       .catch((error: unknown) => warn(run, `what this device can do was not kept: ${reasonOf(error)}`));
   }
-  await step(run, 'settle', 'remove the program from the guest', {}, async () => {
-    await endProgram(reserved.vm, nic.id, run.request.limits.agentMs);
+}
+
+export async function settle(
+  run: Run,
+  facts: { reserved: Reserved; staged: Staged; attached: Attached | undefined },
+): Promise<Settled> {
+  const { reserved, staged, attached } = facts;
+  const { source } = run;
+  const memory = await step(run, 'settle', 'drain the source', {}, () => drain(run));
+  await step(run, 'settle', 'clean the source', {}, async () => {
+    await endVm(source);
+    for (const { nic } of run.nics) {
+      const { device } = nic.direct;
+      await run.ownership.releaseDevice({ host: source.host.name, device, vm: source.qemu.spec.name });
+    }
   });
-  return { memory, after, outcomes: verify(staged.shadow, after, staged.plan, replayed.results) };
+  reserved.vm.qemu = recordSpec(reserved.vm.qemu, destinationSpec(run));
+  const nics = new Map<string, NicSettled>();
+  await together(staged.nics, async (nic) => {
+    const { id } = nic.move.nic;
+    const replayed = attached?.replayed.get(id);
+    if (replayed !== undefined) nics.set(id, await settleNic(run, reserved, nic, replayed));
+  });
+  await remember(run, nics.values());
+  return { memory, nics };
 }

@@ -1,5 +1,5 @@
-/** Stage: all that can be done before the device leaves. The shadow is captured last. */
-import { CHANNEL_PORT } from '../../hypervisor/qemu/spec.ts';
+/** Stage: all that can be done before the devices leave. The shadows are captured last. */
+import { together } from '../../base/together.ts';
 import { migrateSetCapabilities, migrateSetParameters } from '../../hypervisor/qmp/commands.ts';
 import { FIRST_DOWNTIME_MS } from '../../memory/strategy.ts';
 import { captureShadow, installProgram } from '../../shadow/net/guest.ts';
@@ -8,37 +8,83 @@ import { planReplay } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
 import { NOTE, type StagedNote } from '../history.ts';
-import { programDirectory, type Run, step, waitBefore, warn } from '../run.ts';
-import { setStandbyLink } from '../vm.ts';
-import type { Preflight } from './preflight.ts';
+import { type NicMove, nicStep, programDirectory, type Run, step, waitBefore, warn } from '../run.ts';
+import { channelOf, setStandbyLink } from '../vm.ts';
+import type { NicPreflight, Preflight } from './preflight.ts';
 import { capabilitiesFor } from './reserve.ts';
 
-export interface Staged {
+/** One NIC whose program waits in the guest. */
+export interface NicStaged {
+  move: NicMove;
+  checked: NicPreflight;
   /** The shadow as the device leaves it. */
   shadow: NetShadow;
   plan: ReplayPlan;
+}
+
+export interface Staged {
+  /** In the order of `Run.nics`. */
+  nics: readonly NicStaged[];
 }
 
 /** QEMU's own default is 128 MiB/s; the link is the limit unless the user sets one. */
 const UNLIMITED = 1024 ** 4;
 
 /** The plan that puts the source's own device back: on the same device nothing is lost. */
-function rollbackPlan(preflight: Preflight, shadow: NetShadow): ReplayPlan {
-  return planReplay(shadow, { continuity: preflight.continuity });
+function rollbackPlan(checked: NicPreflight, shadow: NetShadow): ReplayPlan {
+  return planReplay(shadow, { continuity: checked.continuity });
+}
+
+async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
+  const { move } = checked;
+  const { nic } = move;
+  const { source } = run;
+  const { limits } = run.request;
+  if (checked.continuity === 'bridge' && nic.standby === 'virtio') {
+    const undo = [{ kind: 'standby-link-down', nic: nic.id } as const];
+    await nicStep(run, move, 'stage', 'raise the standby', { undo }, () =>
+      setStandbyLink(source, nic.id, true),
+    );
+  }
+  const shadow = await nicStep(run, move, 'stage', 'capture the shadow', {}, () =>
+    captureShadow(
+      source.agent,
+      checked.identity,
+      checked.standbyPciPath,
+      waitBefore(run, 'capturing the shadow', limits.agentMs * run.nics.length),
+    ),
+  );
+  const plan = planReplay(shadow, {
+    continuity: checked.continuity,
+    ...(checked.abilities === undefined ? {} : { abilities: checked.abilities }),
+  });
+  // who finds the VM without its device later must know what the device had
+  const note: StagedNote = { nic: nic.id, shadow, plan };
+  run.journal.note(run.id, NOTE.staged, JSON.stringify(note));
+  const dir = programDirectory(nic.id);
+  const undo = [{ kind: 'remove-program', nic: nic.id } as const];
+  await nicStep(run, move, 'stage', 'put the program into the guest', { undo }, async () => {
+    const signal = waitBefore(run, 'starting the program in the guest', limits.agentMs * run.nics.length);
+    const ready = channelOf(source, nic.id).waitFor((event) => event.e === 'ready', signal);
+    await installProgram(source.agent, {
+      dir,
+      files: programFiles({
+        dir,
+        port: checked.port,
+        destination: plan,
+        source: rollbackPlan(checked, shadow),
+      }),
+      // not bonding: the program loads it where it makes a bond, and then without the bond0 that comes with it
+      modules: [move.model.modalias, checked.sourceModel.modalias],
+      signal,
+    });
+    await ready;
+  });
+  return { move, checked, shadow, plan };
 }
 
 export async function stage(run: Run, preflight: Preflight): Promise<Staged> {
-  const { nic, source } = run;
-  const { limits } = run.request;
-  if (preflight.continuity === 'bridge' && nic.standby === 'virtio') {
-    await step(
-      run,
-      'stage',
-      'raise the standby',
-      { undo: [{ kind: 'standby-link-down', nic: nic.id }] },
-      () => setStandbyLink(source, nic.id, true),
-    );
-  }
+  const { source } = run;
   if (preflight.strategy === 'postcopy' && run.request.maxBandwidth > 0) {
     warn(run, 'a bandwidth limit in post-copy makes the running guest wait longer for its memory');
   }
@@ -52,43 +98,5 @@ export async function stage(run: Run, preflight: Preflight): Promise<Staged> {
     };
     await migrateSetParameters(source.qemu.monitor, parameters, { signal });
   });
-  const shadow = await step(run, 'stage', 'capture the shadow', {}, () =>
-    captureShadow(
-      source.agent,
-      preflight.identity,
-      preflight.standbyPciPath,
-      waitBefore(run, 'capturing the shadow', limits.agentMs),
-    ),
-  );
-  const plan = planReplay(shadow, {
-    continuity: preflight.continuity,
-    ...(preflight.abilities === undefined ? {} : { abilities: preflight.abilities }),
-  });
-  // who finds the VM without its device later must know what the device had
-  run.journal.note(run.id, NOTE.staged, JSON.stringify({ shadow, plan } satisfies StagedNote));
-  const dir = programDirectory(nic.id);
-  await step(
-    run,
-    'stage',
-    'put the program into the guest',
-    { undo: [{ kind: 'remove-program', nic: nic.id }] },
-    async () => {
-      const signal = waitBefore(run, 'starting the program in the guest', limits.agentMs);
-      const ready = source.channel.waitFor((event) => event.e === 'ready', signal);
-      await installProgram(source.agent, {
-        dir,
-        files: programFiles({
-          dir,
-          port: `/dev/virtio-ports/${CHANNEL_PORT}`,
-          destination: plan,
-          source: rollbackPlan(preflight, shadow),
-        }),
-        // not bonding: the program loads it where it makes a bond, and then without the bond0 that comes with it
-        modules: [run.model.modalias, preflight.sourceModel.modalias],
-        signal,
-      });
-      await ready;
-    },
-  );
-  return { shadow, plan };
+  return { nics: await together(preflight.nics, (checked) => stageNic(run, checked)) };
 }

@@ -102,6 +102,11 @@ function resultOf(swap: Swap, ending: Ending): MigrationResult {
   const planned = ending === 'planned' && shadow !== undefined && plan !== undefined;
   const outcomes = planned ? foreseenOutcomes(shadow, plan) : swap.outcomes;
   const driver = facts.after?.hardware?.driver;
+  const ok = ending === 'completed' || ending === 'planned';
+  const from = { model: old.model, driver: shadow?.hardware?.driver ?? 'unknown' };
+  const continuity =
+    facts.continuity === undefined ? {} : { continuity: plan?.continuity ?? facts.continuity };
+  const told = shadowOutcomes(shadow, outcomes);
   return {
     kind: request.kind,
     id: run.id,
@@ -109,10 +114,10 @@ function resultOf(swap: Swap, ending: Ending): MigrationResult {
     source: site.host,
     destination: site.host,
     ending,
-    ok: ending === 'completed' || ending === 'planned',
-    from: { model: old.model, driver: shadow?.hardware?.driver ?? 'unknown' },
+    ok,
+    from,
     ...(driver === undefined ? {} : { to: { model: target.model, driver } }),
-    ...(facts.continuity === undefined ? {} : { continuity: plan?.continuity ?? facts.continuity }),
+    ...continuity,
     startedAtMs: run.timeline.startedAtMs,
     totalMs: run.timeline.relative(),
     blackoutMs: null,
@@ -124,7 +129,18 @@ function resultOf(swap: Swap, ending: Ending): MigrationResult {
     progress: [],
     decisions: run.decisions,
     warnings: run.warnings,
-    shadow: shadowOutcomes(shadow, outcomes),
+    shadow: told,
+    nics: [
+      {
+        nic: site.nic,
+        mac: target.identity.mac,
+        ok,
+        from: { ...from, device: old.id },
+        to: { device: target.id, model: target.model, driver: driver ?? null },
+        ...continuity,
+        shadow: told,
+      },
+    ],
     ...(error === undefined ? {} : { error: { code: error.code, message: error.message, fix: error.fix } }),
     left: swap.left,
   };

@@ -60,11 +60,11 @@ export async function preflight(run: SwapRun): Promise<void> {
   const signal = waitBefore(run, 'preflight', request.limits.agentMs * 2);
   await site.check(signal);
   const guest = await step(run, 'preflight', 'ask the guest what it has', {}, () =>
-    guestFacts(site.shell, site.ports.port ?? '/dev/null', signal),
+    guestFacts(site.shell, site.ports.port === undefined ? [] : [site.ports.port], signal),
   );
   if (!guest.tools.ip)
     throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how: 'Install iproute2 there.' });
-  if (!guest.channel) {
+  if (site.ports.port !== undefined && !guest.ports.includes(site.ports.port)) {
     const how = 'Start the VM with the virtio-serial port that Shadowferry adds; see docs/architecture.md.';
     throw new ShadowferryError('GUEST_LACKS', { what: `the serial port ${site.ports.port}`, how });
   }
@@ -162,7 +162,7 @@ export async function stage(run: SwapRun): Promise<void> {
   if (shadow === undefined || plan === undefined) throw missing('preflight');
   Object.assign(facts, { shadow, plan });
   // who finds the subject without its device later must know what the device had
-  run.journal.note(run.id, NOTE.staged, JSON.stringify({ shadow, plan } satisfies StagedNote));
+  run.journal.note(run.id, NOTE.staged, JSON.stringify({ nic: site.nic, shadow, plan } satisfies StagedNote));
   if (run.armed !== undefined) return;
   const source = planReplay(shadow, { continuity: plan.continuity, target: site.devices.old.identity });
   const destination = plan;
@@ -201,8 +201,11 @@ export async function detach(run: SwapRun): Promise<void> {
   // a rescue has no device to go back to
   const undo =
     request.kind === 'rescue'
-      ? ([{ kind: 'stop-answering' }] as const)
-      : ([{ kind: 'stop-answering' }, { kind: 'reattach', nic }] as const);
+      ? ([{ kind: 'stop-answering', nic }] as const)
+      : ([
+          { kind: 'stop-answering', nic },
+          { kind: 'reattach', nic },
+        ] as const);
   await step(run, 'detach', 'release and unplug the device', { undo, critical: !bridged }, async () => {
     run.journal.relax(); // from here until the attach traffic waits, or may
     if (request.kind === 'swap') {

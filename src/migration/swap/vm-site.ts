@@ -4,24 +4,22 @@ import type { HostDevice } from '../../host/host.ts';
 import { directDeviceProps } from '../../hypervisor/qemu/argv.ts';
 import { guestPciPath, type ModelIdentity, modelIdentity } from '../../hypervisor/qemu/pci.ts';
 import { recordSpec } from '../../hypervisor/qemu/process.ts';
-import { CHANNEL_PORT, type NicSpec, nicIds } from '../../hypervisor/qemu/spec.ts';
+import { channelPorts, type DirectNic, directNics, nicIds } from '../../hypervisor/qemu/spec.ts';
 import { announceSelf, deviceAdd } from '../../hypervisor/qmp/commands.ts';
 import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
 import type { OwnershipStore } from '../../ownership/store.ts';
 import { checkOwner, checkRunning } from '../phases/preflight.ts';
 import { waitAfter } from '../run.ts';
-import { isPlugged, type RunningVm, setStandbyLink } from '../vm.ts';
+import { channelOf, isPlugged, type RunningVm, setStandbyLink } from '../vm.ts';
 import type { SwapRequest } from './request.ts';
 import type { SwapDevice, SwapSite, Which } from './site.ts';
-
-type DirectNic = NicSpec & { direct: NonNullable<NicSpec['direct']> };
 
 const list = (words: readonly string[]) => (words.length === 0 ? '(there is none)' : words.join(', '));
 
 /** The NIC that is meant. @throws UNKNOWN_DEVICE, INPUT_FIELD */
 export function nicToSwap(vm: RunningVm, device: string | undefined): DirectNic {
-  const { name, nics } = vm.qemu.spec;
-  const direct = nics.flatMap((nic) => (nic.direct === undefined ? [] : [{ ...nic, direct: nic.direct }]));
+  const { name } = vm.qemu.spec;
+  const direct = directNics(vm.qemu.spec);
   const known = direct.map((nic) => `${nic.id} (${nic.direct.device})`);
   if (device === undefined) {
     const [only, ...others] = direct;
@@ -81,7 +79,7 @@ export async function deviceToCome(
 
 class VmSite implements SwapSite {
   readonly nic: string;
-  readonly ports = { port: `/dev/virtio-ports/${CHANNEL_PORT}` };
+  readonly ports: SwapSite['ports'];
   readonly devices: SwapSite['devices'];
   readonly standby: SwapSite['standby'];
   readonly #vm: RunningVm;
@@ -100,6 +98,9 @@ class VmSite implements SwapSite {
     this.#spec = nic;
     this.#ownership = options.ownership;
     this.nic = nic.id;
+    const { spec, directory } = options.vm.qemu;
+    const port = channelPorts(spec, directory).find((each) => each.nic === nic.id)?.guestPath;
+    this.ports = port === undefined ? {} : { port };
     this.devices = options.devices;
     this.standby =
       standbyPciPath === undefined
@@ -120,7 +121,7 @@ class VmSite implements SwapSite {
   }
 
   get channel() {
-    return this.#vm.channel;
+    return channelOf(this.#vm, this.nic);
   }
 
   async check(): Promise<void> {
@@ -182,7 +183,8 @@ class VmSite implements SwapSite {
   }
 
   async answer(addresses: readonly string[]): Promise<void> {
-    await this.#vm.host.answerUnreachable?.(this.subject, addresses);
+    const absent = { vm: this.subject, nic: this.nic, network: this.#spec.network };
+    await this.#vm.host.answerUnreachable?.(absent, addresses);
   }
 
   async record(): Promise<void> {

@@ -41,28 +41,32 @@ export interface GuestFacts {
   bonding: boolean;
   /** Programs that a replay may need, by presence. */
   tools: Record<'ip' | 'tc' | 'ethtool' | 'bridge', boolean>;
-  /** The guest has our virtio-serial port. */
-  channel: boolean;
+  /** Those of our virtio-serial ports that the guest has. */
+  ports: readonly string[];
 }
 
 const FACTS = `
 printf 'kernel %s\\n' "$(uname -r)"
 if [ -d /sys/class/net/bonding_masters ] || [ -e /sys/class/net/bonding_masters ] || modprobe -n bonding 2>/dev/null; then echo bonding; fi
 for tool in ip tc ethtool bridge; do if command -v "$tool" >/dev/null 2>&1; then printf 'tool %s\\n' "$tool"; fi; done
-[ -e "$1" ] && echo channel
+for port; do if [ -e "$port" ]; then printf 'port %s\\n' "$port"; fi; done
 exit 0
 `;
 
-/** Asks a guest what it has. */
-export async function guestFacts(shell: GuestShell, port: string, signal: AbortSignal): Promise<GuestFacts> {
-  const { stdout } = await runScript(shell, FACTS, [port], { signal, check: true });
+/** Asks a guest what it has, of the devices `ports` among others. */
+export async function guestFacts(
+  shell: GuestShell,
+  ports: readonly string[],
+  signal: AbortSignal,
+): Promise<GuestFacts> {
+  const { stdout } = await runScript(shell, FACTS, ports, { signal, check: true });
   const lines = stdout.split('\n');
   const has = (tool: string) => lines.includes(`tool ${tool}`);
   return {
     kernel: lines.find((line) => line.startsWith('kernel '))?.slice('kernel '.length) ?? 'unknown',
     bonding: lines.includes('bonding'),
     tools: { ip: has('ip'), tc: has('tc'), ethtool: has('ethtool'), bridge: has('bridge') },
-    channel: lines.includes('channel'),
+    ports: ports.filter((port) => lines.includes(`port ${port}`)),
   };
 }
 
