@@ -10,7 +10,7 @@ import { withVm } from './standing-vm.ts';
 function render(name: string, { nics }: Reattached): string {
   const several = nics.length > 1;
   if (nics.every(({ action }) => action === 'none')) {
-    const reasons = nics.map(({ nic, reason }) => `${nic}: ${reason}`);
+    const reasons = nics.map(({ nic, reason }) => (several ? `${nic}: ${reason}` : reason));
     return `Nothing is missing: ${reasons.join('; ') || `"${name}" has no direct device`}.`;
   }
   return nics

@@ -105,10 +105,10 @@ function isDone(options: ReattachOptions, degraded: JournalMigration, name: stri
 }
 
 const AGAIN = 'plug and replay again';
-const nothing = (nic: DirectNic, reason: string): NicReattached => ({
+const nothing = (vm: RunningVm, nic: DirectNic): NicReattached => ({
   nic: nic.id,
   action: 'none',
-  reason,
+  reason: `"${vm.qemu.spec.name}" has its direct device ${nic.direct.device}`,
   device: { id: nic.direct.device, model: nic.direct.model },
   outcomes: [],
 });
@@ -125,7 +125,7 @@ async function attachAndCompare(
   const settled = ['remove the program from the guest', AGAIN].some((step) =>
     isDone(options, degraded, step, nic.id),
   );
-  if (settled && plugged) return nothing(nic, `it has its direct device ${nic.direct.device}`);
+  if (settled && plugged) return nothing(vm, nic);
   const staged = stagedOf(journal, degraded.id, nic.id);
   if (staged === undefined)
     throw new ShadowferryError('PROGRAM_LOST', { vm: name, why: `nothing was staged for ${nic.id}` });
@@ -202,7 +202,7 @@ export async function reattach(options: ReattachOptions): Promise<Reattached> {
       const why = `${nic.id} has no device, and the journal knows of no migration that left it so`;
       throw new ShadowferryError('PROGRAM_LOST', { vm: name, why });
     }
-    return { nics: nics.map((nic) => nothing(nic, `it has its direct device ${nic.direct.device}`)) };
+    return { nics: nics.map((nic) => nothing(vm, nic)) };
   }
   try {
     const done = await reattachEach(options, degraded, nics);
