@@ -10,7 +10,7 @@ import { captureShadow } from '../shadow/net/guest.ts';
 import type { NetShadow, Outcome } from '../shadow/net/model.ts';
 import { type OperationResult, verify } from '../shadow/net/verify.ts';
 import { degradedMigration, NOTE, type StagedNote, stagedOf } from './history.ts';
-import type { Journal, JournalMigration } from './journal.ts';
+import type { Journal } from './journal.ts';
 import { plugAndReplay } from './phases/attach.ts';
 import { endProgram } from './phases/settle.ts';
 import { Limits } from './request.ts';
@@ -97,11 +97,16 @@ async function capture(vm: RunningVm, nic: NicSpec, staged: StagedNote, waitMs: 
   return captureShadow(vm.agent, staged.plan.match, standbyPciPath, signal);
 }
 
+/** The degraded migration, and what it staged by NIC. */
+interface Degraded {
+  id: string;
+  staged: ReadonlyMap<string, StagedNote>;
+}
+
 /** Whether the journal holds a step about the NIC that was done. */
-function isDone(options: ReattachOptions, degraded: JournalMigration, name: string, nic: string): boolean {
-  const several = directNics(options.vm.qemu.spec).length > 1;
-  const wanted = nicStepName(name, nic, several);
-  return options.journal.steps(degraded.id).some((step) => step.name === wanted && step.status === 'done');
+function isDone(options: ReattachOptions, { id, staged }: Degraded, name: string, nic: string): boolean {
+  const wanted = nicStepName(name, nic, staged.size > 1);
+  return options.journal.steps(id).some((step) => step.name === wanted && step.status === 'done');
 }
 
 const AGAIN = 'plug and replay again';
@@ -115,18 +120,19 @@ const nothing = (vm: RunningVm, nic: DirectNic): NicReattached => ({
 
 async function attachAndCompare(
   options: ReattachOptions,
-  degraded: JournalMigration,
+  degraded: Degraded,
   nic: DirectNic,
 ): Promise<NicReattached> {
-  const { vm, journal, ownership, abilities, say, limits = Limits.parse({}) } = options;
+  const { vm, ownership, abilities, say, limits = Limits.parse({}) } = options;
   const { name } = vm.qemu.spec;
   const host = vm.host.name;
   const plugged = await isPlugged(vm, nic);
   const settled = ['remove the program from the guest', AGAIN].some((step) =>
     isDone(options, degraded, step, nic.id),
   );
-  if (settled && plugged) return nothing(vm, nic);
-  const staged = stagedOf(journal, degraded.id, nic.id);
+  const staged = degraded.staged.get(nic.id);
+  // a swap is about one NIC only
+  if (plugged && (settled || staged === undefined)) return nothing(vm, nic);
   if (staged === undefined)
     throw new ShadowferryError('PROGRAM_LOST', { vm: name, why: `nothing was staged for ${nic.id}` });
   await ownership.claimDevice({ host, device: nic.direct.device, vm: name });
@@ -165,14 +171,15 @@ async function attachAndCompare(
 /** One after the other, as a NIC that does not come must not keep another away. @throws the first failure, at the end */
 async function reattachEach(
   options: ReattachOptions,
-  degraded: JournalMigration,
+  degraded: Degraded,
   nics: readonly DirectNic[],
 ): Promise<NicReattached[]> {
   const { journal } = options;
   const done: NicReattached[] = [];
   const failures: unknown[] = [];
   for (const nic of nics) {
-    const seq = journal.begin(degraded.id, 'attach', nicStepName(AGAIN, nic.id, nics.length > 1), []);
+    const name = nicStepName(AGAIN, nic.id, degraded.staged.size > 1);
+    const seq = journal.begin(degraded.id, 'attach', name, []);
     try {
       const each = await attachAndCompare(options, degraded, nic);
       journal.end(degraded.id, seq, 'done', each);
@@ -205,7 +212,8 @@ export async function reattach(options: ReattachOptions): Promise<Reattached> {
     return { nics: nics.map((nic) => nothing(vm, nic)) };
   }
   try {
-    const done = await reattachEach(options, degraded, nics);
+    const staged = stagedOf(journal, degraded.id);
+    const done = await reattachEach(options, { id: degraded.id, staged }, nics);
     const reasons = done.map(({ nic, reason }) => `${nic}: ${reason}`);
     journal.note(degraded.id, NOTE.reattached, reasons.join('; '));
     return { migration: degraded.id, nics: done };
