@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { deadline } from '../base/deadline.ts';
 import { ShadowferryError } from '../errors.ts';
 import type { Host, HostDevice } from '../host/host.ts';
-import type { NicSpec } from '../hypervisor/qemu/spec.ts';
+import type { DiskSpec, NicSpec } from '../hypervisor/qemu/spec.ts';
 import { VmSpec, vmPaths } from '../hypervisor/qemu/spec.ts';
 import { Journal } from '../migration/journal.ts';
 import { bootVm, findVm, type RunningVm } from '../migration/vm.ts';
@@ -41,6 +41,18 @@ export interface LabOptions {
   qemu?: Host['qemu'];
 }
 
+/** A guest other than the lab's own. */
+export interface GuestBoot {
+  kernel: string;
+  initrd: string;
+  append: string;
+  /** Script that the guest runs at its first boot. */
+  setup: string;
+  disks: readonly DiskSpec[];
+  /** Longest boot, ms. */
+  bootMs: number;
+}
+
 export interface BootOptions {
   name?: string;
   host?: (typeof LAB_HOSTS)[number];
@@ -53,6 +65,8 @@ export interface BootOptions {
   mac?: string;
   kernelArgs?: readonly string[];
   machine?: string;
+  /** Instead of the lab's own guest, whose `setup` and `kernelArgs` then mean nothing. */
+  guest?: GuestBoot;
 }
 
 /** What a later process needs to find a lab again. */
@@ -137,17 +151,18 @@ export class Lab implements AsyncDisposable {
     const mac = options.mac ?? '52:54:00:5f:00:10';
     const model = this.hosts[host].devices().find(({ id }) => id === device)?.model;
     const setup = join(this.directory, `setup-${name}.sh`);
-    writeFileSync(setup, guestSetup({ mac, ...options.setup }));
+    writeFileSync(setup, options.guest?.setup ?? guestSetup({ mac, ...options.setup }));
     return VmSpec.parse({
       name,
       memoryMiB,
       cpus: options.cpus ?? 1,
       machine: options.machine ?? 'q35',
       boot: {
-        kernel: this.image.kernel,
-        initrd: this.image.initrd,
-        append: guestKernelArgs(options.kernelArgs),
+        kernel: options.guest?.kernel ?? this.image.kernel,
+        initrd: options.guest?.initrd ?? this.image.initrd,
+        append: options.guest?.append ?? guestKernelArgs(options.kernelArgs),
       },
+      disks: options.guest?.disks ?? [],
       firmwareFiles: [{ name: SETUP_FW_CFG, path: setup }],
       nics: [
         {
@@ -166,7 +181,7 @@ export class Lab implements AsyncDisposable {
     const host = this.hosts[options.host ?? 'a'];
     mkdirSync(join(this.directory, host.name), { recursive: true });
     const vm = await bootVm(host, this.spec(options), this.ownership, deadline('starting the VM', 30_000));
-    const signal = deadline('booting the guest', 90_000);
+    const signal = deadline('booting the guest', options.guest?.bootMs ?? 90_000);
     await serialSays(vmPaths(vm.qemu.directory).serial, READY_LINE, signal);
     await vm.agent.waitReady({ signal });
     return vm;

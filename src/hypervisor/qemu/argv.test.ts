@@ -43,3 +43,20 @@ test('the destination has the same devices in the same places, without the direc
 test('commas in values are doubled, as QEMU wants them', () => {
   assert.ok(qemuArgv(spec, source).includes('name=opt/x,file=/tmp/a,,b'));
 });
+
+test('disks are nodes of their own, in slots that do not depend on the NICs', () => {
+  const disks = [
+    { id: 'root', path: '/d/a,b.qcow2', format: 'qcow2' as const },
+    { id: 'data', path: '/d/data', format: 'raw' as const },
+  ];
+  const argv = qemuArgv({ ...spec, disks }, source);
+  assert.deepEqual(
+    argv.filter((_, i) => argv[i - 1] === '-blockdev'),
+    [
+      'driver=qcow2,node-name=disk-root,file.driver=file,file.filename=/d/a,,b.qcow2',
+      'driver=raw,node-name=disk-data,file.driver=file,file.filename=/d/data',
+    ],
+  );
+  assert.ok(argv.includes('virtio-blk-pci,id=blk-root,drive=disk-root,bus=pcie.0,addr=0x5'));
+  assert.ok(argv.includes('virtio-blk-pci,id=blk-data,drive=disk-data,bus=pcie.0,addr=0x6'));
+});

@@ -2,6 +2,7 @@
 import { deviceModel } from './device-model.ts';
 import {
   channelPorts,
+  type DiskSpec,
   type NicSpec,
   nicIds,
   type Placement,
@@ -93,6 +94,21 @@ function nicArguments(nic: NicSpec, index: number, placement: Placement): string
   return args;
 }
 
+function diskArguments(disk: DiskSpec, index: number): string[] {
+  const node = `disk-${disk.id}`;
+  const file = { 'file.driver': 'file', 'file.filename': disk.path };
+  const device = {
+    id: `blk-${disk.id}`,
+    drive: node,
+    bus: 'pcie.0',
+    addr: `0x${(0x5 + index).toString(16)}`,
+  };
+  return [
+    ...['-blockdev', option(`driver=${disk.format}`, { 'node-name': node, ...file })],
+    ...['-device', option('virtio-blk-pci', device)],
+  ];
+}
+
 /** The whole command line, program first. */
 export function qemuArgv(spec: VmSpec, placement: Placement): [string, ...string[]] {
   const paths = vmPaths(placement.directory);
@@ -143,6 +159,7 @@ export function qemuArgv(spec: VmSpec, placement: Placement): [string, ...string
     ...socket('watch0', paths.watch),
     ...serialPort('watch0', WATCH_PORT, 3),
     ...['-device', 'virtio-rng-pci,bus=pcie.0,addr=0x4'],
+    ...spec.disks.flatMap(diskArguments),
     ...spec.nics.flatMap((nic, index) => nicArguments(nic, index, placement)),
   ];
 }

@@ -23,6 +23,13 @@ export function directNics({ nics }: { nics: readonly NicSpec[] }): DirectNic[] 
   return nics.flatMap((nic) => (nic.direct === undefined ? [] : [{ ...nic, direct: nic.direct }]));
 }
 
+/**
+ * A disk (virtio-blk) that every host of the VM opens under the same path: on shared storage, or in the lab on one
+ * machine. QEMU's image locks go over with the VM: a destination that waits has not locked it yet.
+ */
+export const DiskSpec = z.object({ id: Id, path: z.string().min(1), format: z.enum(['raw', 'qcow2']) });
+export type DiskSpec = z.infer<typeof DiskSpec>;
+
 export const VmSpec = z.object({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, 'lower-case letters, digits and dashes, at most 31'),
   memoryMiB: z
@@ -37,6 +44,7 @@ export const VmSpec = z.object({
   boot: z.object({ kernel: z.string(), initrd: z.string().optional(), append: z.string().default('') }),
   /** Files that the guest's firmware configuration device offers, by name (`opt/…`). */
   firmwareFiles: z.array(z.object({ name: z.string().startsWith('opt/'), path: z.string() })).default([]),
+  disks: z.array(DiskSpec).max(8).default([]),
   nics: z.array(NicSpec).max(8),
 });
 export type VmSpec = z.infer<typeof VmSpec>;

@@ -1,4 +1,5 @@
 /** Switchover: the one commit point. Before it the source may run the VM, after it the destination must. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { ShadowferryError } from '../../errors.ts';
 import { cont, migrateContinue, queryMigrate, queryStatus } from '../../hypervisor/qmp/commands.ts';
 import type { Ownership } from '../../ownership/store.ts';
@@ -44,6 +45,26 @@ async function afterLoad(run: Run, reserved: Reserved): Promise<void> {
   run.timeline.mark('destination loaded');
 }
 
+/** Between two tries to start a destination whose disks the source is about to let go of, ms. */
+const AGAIN_MS = 5;
+
+/**
+ * Starts a destination with disks in post-copy. QEMU takes the images' locks in the very command that says "run when
+ * you can", and the source gives them up a moment after it was told to go on, of which it says nothing.
+ */
+async function startWithDisks(reserved: Reserved): Promise<void> {
+  const signal = waitAfter("the source to let go of the VM's disks", RUN_MS);
+  for (;;) {
+    try {
+      return await cont(reserved.vm.qemu.monitor);
+    } catch (error) {
+      const held = error instanceof ShadowferryError && /\block\b/.test(String(error.params.description));
+      if (!held || signal.aborted) throw error;
+      await delay(AGAIN_MS);
+    }
+  }
+}
+
 export async function switchover(
   run: Run,
   preflight: Preflight,
@@ -67,9 +88,14 @@ export async function switchover(
     await queryStatus(monitor, { signal: waitBefore(run, 'an answer of the destination', 5_000) });
     await commit(preflight.owned);
     const resumed = monitor.waitFor('RESUME', { signal: waitAfter('the start of the destination', RUN_MS) });
-    // while it takes the stream in, this only means: run when you can
-    await cont(monitor);
-    await migrateContinue(run.source.qemu.monitor);
+    if (run.source.qemu.spec.disks.length > 0) {
+      await migrateContinue(run.source.qemu.monitor);
+      await startWithDisks(reserved);
+    } else {
+      // while it takes the stream in, this only means: run when you can
+      await cont(monitor);
+      await migrateContinue(run.source.qemu.monitor);
+    }
     run.timeline.mark('destination runs', (await resumed.promise).arrivedMs);
   });
 }
