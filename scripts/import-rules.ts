@@ -19,6 +19,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['commands'],
   ['daemon', 'lab'],
   ['report'],
+  ['observe'],
   ['migration'],
   ['shadow', 'memory', 'storage', 'protection', 'ownership'],
   ['hypervisor', 'host'],

@@ -10,6 +10,7 @@ import { registerDoctor } from './commands/doctor.ts';
 import { registerLab } from './commands/lab.ts';
 import { registerMigrate } from './commands/migrate.ts';
 import { registerMigrations } from './commands/migrations.ts';
+import { registerShadow } from './commands/shadow.ts';
 import { ShadowferryError, toShadowferryError } from './errors.ts';
 
 function version(): string {
@@ -45,6 +46,7 @@ async function main(args: readonly string[]): Promise<void> {
   registerMigrate(program);
   registerAttach(program);
   registerMigrations(program);
+  registerShadow(program);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {

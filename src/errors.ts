@@ -63,6 +63,11 @@ export const CATALOGUE = {
     what: '{field}: device "{value}" is claimed twice',
     fix: 'Give every source device one destination device of its own.',
   },
+  UNKNOWN_VERSION: {
+    kind: 'input',
+    what: '{field}: there is no version "{value}" of the shadow of {what}',
+    fix: 'Use one of: {allowed}. Old versions go after a while; see docs/shadow-commands.md.',
+  },
   PLAN_INVALID: {
     kind: 'input',
     what: 'plan: {file} is not a migration plan: {problem}',
@@ -79,6 +84,11 @@ export const CATALOGUE = {
     kind: 'missing',
     what: 'there is no lab in {directory}',
     fix: 'Start one with "shadowferry lab up".',
+  },
+  NO_SHADOW: {
+    kind: 'missing',
+    what: 'no shadow of NIC "{nic}" of VM "{vm}" is known, and it cannot be captured now: {why}',
+    fix: 'Correct the cause, and run "shadowferry shadow watch {vm}" while the device is there: its shadow is known from then on.',
   },
   PROGRAM_LOST: {
     kind: 'missing',
@@ -133,6 +143,11 @@ export const CATALOGUE = {
     kind: 'refused',
     what: 'VM "{vm}" already has a migration under way ({id})',
     fix: 'Wait for it, or cancel it.',
+  },
+  WATCHED_ALREADY: {
+    kind: 'refused',
+    what: 'VM "{vm}" is watched already, by process {pid}',
+    fix: 'Let that one go on, or end it first: one watch is enough for all NICs of a VM.',
   },
   QMP_REFUSED: {
     kind: 'refused',

@@ -2,7 +2,7 @@
 import { deadline } from '../base/deadline.ts';
 import type { Lab } from '../lab/lab.ts';
 import { openStandingLab } from '../lab/standing.ts';
-import { lockVm } from '../lab/vm-lock.ts';
+import { lockVmSoon } from '../lab/vm-lock.ts';
 import { refuseBusy } from '../migration/history.ts';
 import { disconnectVm, type RunningVm } from '../migration/vm.ts';
 import { fixedStateDirectory } from './options.ts';
@@ -24,7 +24,7 @@ export async function withVm(
     check(lab);
     // an unknown name must not become a file's; `find` says what is wrong with it
     const known = (await lab.ownership.read(name)) !== undefined;
-    using _lock = known ? lockVm(lab.directory, name) : undefined;
+    using _lock = known ? await lockVmSoon(lab.directory, name, 'drive') : undefined;
     refuseBusy(lab.journal, name);
     const vm = await lab.find(name, deadline(`connecting to VM "${name}"`, CONNECT_MS));
     try {

@@ -51,7 +51,9 @@ async function vmStatus(lab: Lab, owned: { vm: string; owner: string; epoch: num
   const suffers = degradedMigration(lab.journal, name);
   const degraded = suffers === undefined ? null : degradedError(suffers).message;
   const unknown = { name, owner, epoch, degraded, pid: null, memoryMiB: null, nics: [], console: null };
-  const busy = openMigration(lab.journal, name) !== undefined || holderOf(lab.directory, name) !== undefined;
+  // who only looks is done before QEMU's monitor counts as silent
+  const driven = holderOf(lab.directory, name)?.purpose === 'drive';
+  const busy = openMigration(lab.journal, name) !== undefined || driven;
   if (busy) return { ...unknown, state: 'migrating' };
   const host = LAB_HOSTS.find((known) => known === owner);
   if (host === undefined) return { ...unknown, state: 'gone' };

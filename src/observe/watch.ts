@@ -1,0 +1,261 @@
+/**
+ * Keeps the last known shadows of a VM current, so that they are there when a device dies without warning. The watcher
+ * in the guest says that something changed, and this captures it. Between changes nothing is connected to the VM but
+ * the watcher's own port, so that whoever wants the VM has it. Where the VM goes, this follows.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { deadline } from '../base/deadline.ts';
+import { ShadowferryError, toShadowferryError } from '../errors.ts';
+import { vmPaths, WATCH_PORT } from '../hypervisor/qemu/spec.ts';
+import type { ShadowStore } from '../shadow/store/store.ts';
+import { CaptureBudget } from '../shadow/watch/budget.ts';
+import { WatcherLink } from '../shadow/watch/link.ts';
+import { startWatcher, watcherVersion } from '../shadow/watch/watcher.ts';
+import type { VmAccess } from './access.ts';
+import { type Look, lookAt, watchedNics } from './look.ts';
+import { keepLook } from './present.ts';
+import type { VersionSaid, WatchEvent } from './watch-events.ts';
+
+/** Changes come together: an address brings its routes. How long it is waited for more, ms. */
+const SETTLE_MS = 300;
+/** While more and more comes, what is there is captured after this long, ms. */
+const LONGEST_SETTLE_MS = 5_000;
+/** How often the watcher is asked for a sign of life, ms. An answer costs the guest some ten context switches. */
+const PING_MS = 15_000;
+const PONG_MS = 10_000;
+/** A watcher that is in the guest greets at once. */
+const HELLO_MS = 4_000;
+/** One that has to be started comes by the guest agent. */
+const START_MS = 30_000;
+const CAPTURE_MS = 30_000;
+/** How often a VM is tried again that cannot be reached now, ms; it costs the guest nothing. */
+const AGAIN_MS = 500;
+const LONGEST_AGAIN_MS = 10_000;
+const STOP_MS = 3_000;
+
+export interface WatchOptions {
+  access: VmAccess;
+  store: ShadowStore;
+  emit: (event: WatchEvent) => void;
+  /** Ends the watch, in order. */
+  signal: AbortSignal;
+  /** Pause between looks for what no event tells, ms; by what a look costs when left out. */
+  everyMs?: number | undefined;
+}
+
+/**
+ * Watches until `signal` aborts; then the watcher is taken out of the guest.
+ * @throws ShadowferryError when there is nothing to watch (any more): UNKNOWN_VM, LAB_MISSING, GUEST_LACKS
+ */
+export async function watchVm(options: WatchOptions): Promise<void> {
+  const { access, emit, signal } = options;
+  const watch = new Watch(options);
+  let pause = AGAIN_MS;
+  while (!signal.aborted) {
+    try {
+      await watch.session();
+    } catch (thrown) {
+      if (signal.aborted) break;
+      const error = toShadowferryError(thrown);
+      // a QEMU that is not there any more is no reason to end; a VM that nobody knows is
+      if (error.code === 'UNKNOWN_VM') await access.place();
+      else if (isFinal(error)) throw error;
+      watch.away(error);
+      if (error.code === 'MIGRATION_BUSY') pause = AGAIN_MS;
+    }
+    if (watch.wentWell) pause = AGAIN_MS;
+    await delay(pause, undefined, { signal }).catch(() => {});
+    pause = Math.min(pause * 2, LONGEST_AGAIN_MS);
+  }
+  emit({ type: 'ended', vm: access.vm });
+}
+
+/** What does not pass by itself. */
+function isFinal({ kind, code }: ShadowferryError): boolean {
+  return kind === 'input' || kind === 'internal' || kind === 'missing' || code === 'AGENT_REFUSED';
+}
+
+class Watch {
+  /** Whether the last session came so far as to see the VM. */
+  wentWell = false;
+  readonly #o: WatchOptions;
+  readonly #budget = new CaptureBudget(performance.now());
+  /** NICs whose device is known to be gone. */
+  readonly #gone = new Set<string>();
+  /** The last reason that was told, so that it is told once. */
+  #away = '';
+  #changed = false;
+  #wake: () => void = () => {};
+
+  constructor(options: WatchOptions) {
+    this.#o = options;
+  }
+
+  away(error: ShadowferryError): void {
+    const { emit, access } = this.#o;
+    if (this.#away === error.code) return;
+    this.#away = error.code;
+    emit({ type: 'away', vm: access.vm, code: error.code, why: error.message });
+  }
+
+  /** Watches at one place, until the VM leaves it or the watch ends. */
+  async session(): Promise<void> {
+    const { access, signal } = this.#o;
+    this.wentWell = false;
+    const { host, directory } = await access.place();
+    if (access.busy())
+      throw new ShadowferryError('MIGRATION_BUSY', { vm: access.vm, id: 'it goes on after it' });
+    const there = deadline(`the port of VM "${access.vm}" on ${host}`, HELLO_MS, signal);
+    const link = await WatcherLink.connect(vmPaths(directory).watch, () => this.#onChanged(), there);
+    try {
+      const watcher = await this.#findWatcher(link);
+      const deaf = await link.ping(deadline('a sign of life of the watcher', PONG_MS, signal));
+      this.#changed = false;
+      link.arm();
+      const nics = await this.#capture();
+      this.#away = '';
+      this.wentWell = true;
+      const said = { type: 'watching', vm: access.vm, host, watcher, deaf, nics } as const;
+      this.#o.emit(said);
+      await this.#follow(link, deaf.length);
+    } finally {
+      if (signal.aborted) await link.stop(deadline('the end of the watcher', STOP_MS)).catch(() => {});
+      link.close();
+    }
+  }
+
+  async #findWatcher(link: WatcherLink): Promise<'started' | 'found'> {
+    const { access, signal } = this.#o;
+    const greeted = await link
+      .hello(deadline('the greeting of a watcher', HELLO_MS, signal))
+      .catch((error: unknown) => {
+        if (error instanceof ShadowferryError && error.code === 'DEADLINE') return undefined;
+        throw error;
+      });
+    if (greeted === watcherVersion()) return 'found';
+    const starting = deadline('starting the watcher in the guest', START_MS, signal);
+    const hello = link.hello(starting);
+    hello.catch(() => {}); // when the start fails before
+    const how = await access.look(starting, async ({ agent }) => {
+      await agent.waitReady({ signal: starting });
+      return startWatcher(agent, `/dev/virtio-ports/${WATCH_PORT}`, starting);
+    });
+    if (how === 'no port')
+      throw new ShadowferryError('GUEST_LACKS', {
+        what: `the serial port ${WATCH_PORT}`,
+        how: 'Shut the VM down and start it again with this version of Shadowferry, which adds the port.',
+      });
+    if (how === 'no iproute2')
+      throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how: 'Install iproute2 in the guest.' });
+    await hello;
+    return 'started';
+  }
+
+  /** Captures what changes, until the link is lost. */
+  async #follow(link: WatcherLink, deafAtFirst: number): Promise<never> {
+    const { signal } = this.#o;
+    let pingAt = performance.now() + PING_MS;
+    let lookAgainAt = performance.now() + this.#everyMs();
+    for (;;) {
+      const due = Math.min(pingAt, lookAgainAt) - performance.now();
+      await this.#pause(link, due, true);
+      const now = performance.now();
+      if (this.#changed || now >= lookAgainAt) {
+        if (this.#changed) await this.#settle(link);
+        await this.#capture();
+        lookAgainAt = performance.now() + this.#everyMs();
+      }
+      if (now >= pingAt) {
+        const deaf = await link.ping(deadline('a sign of life of the watcher', PONG_MS, signal));
+        if (deaf.length > deafAtFirst) {
+          await link.stop(deadline('the end of the watcher', STOP_MS, signal));
+          const why = `${deaf.join(' and ')} ended in the guest, and with it what it told`;
+          throw new ShadowferryError('CHANNEL_FAILED', { why });
+        }
+        pingAt = performance.now() + PING_MS;
+      }
+    }
+  }
+
+  #everyMs(): number {
+    return this.#o.everyMs ?? this.#budget.idleMs();
+  }
+
+  /** Waits until no more comes, and until a capture may be afforded. Meanwhile the guest's listeners stand still. */
+  async #settle(link: WatcherLink): Promise<void> {
+    await this.#pause(link, Math.max(SETTLE_MS, this.#budget.waitMs(performance.now())));
+    while (this.#o.access.busy()) await this.#pause(link, AGAIN_MS);
+    const limit = performance.now() + LONGEST_SETTLE_MS;
+    do {
+      this.#changed = false;
+      link.arm();
+      await this.#pause(link, SETTLE_MS);
+    } while (this.#changed && performance.now() < limit);
+    // what comes from now on is looked at once more
+  }
+
+  /** Waits; with `wakes` only until something changes. @throws CHANNEL_FAILED when the link is lost, or the signal's reason */
+  async #pause(link: WatcherLink, ms: number, wakes = false): Promise<void> {
+    if (wakes && this.#changed) return;
+    const over = new AbortController();
+    const signal = AbortSignal.any([over.signal, this.#o.signal]);
+    try {
+      const lost = await Promise.race([
+        delay(Math.max(0, ms), undefined, { signal }).catch(() => undefined),
+        link.closed,
+        ...(wakes ? [new Promise<undefined>((resolve) => (this.#wake = () => resolve(undefined)))] : []),
+      ]);
+      this.#o.signal.throwIfAborted();
+      if (lost !== undefined) throw new ShadowferryError('CHANNEL_FAILED', { why: lost });
+    } finally {
+      over.abort();
+      this.#wake = () => {};
+    }
+  }
+
+  #onChanged(): void {
+    this.#changed = true;
+    this.#wake();
+  }
+
+  /** Looks at all NICs; tells what is new. @returns the versions that they have now */
+  async #capture(): Promise<VersionSaid[]> {
+    const { access, signal } = this.#o;
+    const limit = deadline(`capturing the shadows of VM "${access.vm}"`, CAPTURE_MS, signal);
+    let tookMs = 0;
+    const looks = await access.look(limit, async (vm) => {
+      const start = performance.now();
+      try {
+        if (watchedNics(vm.qemu.spec).length === 0)
+          throw new ShadowferryError('INPUT_FIELD', { field: 'vm', problem: 'has no direct device' });
+        return await lookAt(vm, limit);
+      } finally {
+        tookMs = performance.now() - start;
+      }
+    });
+    this.#budget.spent(tookMs, performance.now());
+    return looks.flatMap((look) => this.#take(look) ?? []);
+  }
+
+  #take(look: Look): VersionSaid | undefined {
+    const { access, store, emit } = this.#o;
+    const { vm } = access;
+    const known = keepLook(store, vm, look, 'watch');
+    if (known === undefined) {
+      const last = store.last(vm, look.nic);
+      if (!this.#gone.has(look.nic)) {
+        const said = last === undefined ? null : { nic: look.nic, seq: last.seq, label: last.label };
+        emit({ type: 'gone', vm, nic: look.nic, why: look.error?.message ?? '', last: said });
+      }
+      this.#gone.add(look.nic);
+      return undefined;
+    }
+    const { seq, label } = known.version;
+    const said: VersionSaid = { nic: look.nic, seq, label };
+    const isBack = this.#gone.delete(look.nic);
+    if (known.changes.length > 0 || isBack) {
+      emit({ type: 'changed', vm, atMs: look.atMs, ...said, changes: known.changes });
+    }
+    return said;
+  }
+}
