@@ -222,6 +222,11 @@ export const CATALOGUE = {
     what: 'the replay program in the guest failed: {why}',
     fix: 'Its log is /run/shadowferry in the guest.',
   },
+  WATCHER_LOST: {
+    kind: 'failed',
+    what: 'the watcher in the guest is not heard any more: {why}',
+    fix: 'The watch looks for it by itself, and starts it again where it is gone.',
+  },
   PROBE_FAILED: {
     kind: 'failed',
     what: 'the {probe} probe failed: {why}',

@@ -21,7 +21,7 @@ const SETTLE_MS = 300;
 /** While more and more comes, what is there is captured after this long, ms. */
 const LONGEST_SETTLE_MS = 5_000;
 /** How often the watcher is asked for a sign of life, ms. An answer costs the guest some ten context switches. */
-const PING_MS = 15_000;
+const PING_MS = 30_000;
 const PONG_MS = 10_000;
 /** A watcher that is in the guest greets at once. */
 const HELLO_MS = 4_000;
@@ -108,8 +108,7 @@ class Watch {
     const there = deadline(`the port of VM "${access.vm}" on ${host}`, HELLO_MS, signal);
     const link = await WatcherLink.connect(vmPaths(directory).watch, () => this.#onChanged(), there);
     try {
-      const watcher = await this.#findWatcher(link);
-      const deaf = await link.ping(deadline('a sign of life of the watcher', PONG_MS, signal));
+      const { watcher, deaf } = await this.#findWatcher(link);
       this.#changed = false;
       link.arm();
       const nics = await this.#capture();
@@ -124,15 +123,21 @@ class Watch {
     }
   }
 
-  async #findWatcher(link: WatcherLink): Promise<'started' | 'found'> {
+  /** Finds a watcher of ours that lives and listens, or starts one. */
+  async #findWatcher(link: WatcherLink): Promise<{ watcher: 'started' | 'found'; deaf: string[] }> {
     const { access, signal } = this.#o;
+    const isDeadline = (error: unknown) => {
+      if (error instanceof ShadowferryError && error.code === 'DEADLINE') return undefined;
+      throw error;
+    };
     const greeted = await link
       .hello(deadline('the greeting of a watcher', HELLO_MS, signal))
-      .catch((error: unknown) => {
-        if (error instanceof ShadowferryError && error.code === 'DEADLINE') return undefined;
-        throw error;
-      });
-    if (greeted === watcherVersion()) return 'found';
+      .catch(isDeadline);
+    if (greeted === watcherVersion()) {
+      // who greets may be what is left of one
+      const deaf = await this.#ping(link).catch(isDeadline);
+      if (deaf !== undefined && !deaf.includes('ip')) return { watcher: 'found', deaf };
+    }
     const starting = deadline('starting the watcher in the guest', START_MS, signal);
     const hello = link.hello(starting);
     hello.catch(() => {}); // when the start fails before
@@ -148,7 +153,11 @@ class Watch {
     if (how === 'no iproute2')
       throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how: 'Install iproute2 in the guest.' });
     await hello;
-    return 'started';
+    return { watcher: 'started', deaf: await this.#ping(link) };
+  }
+
+  #ping(link: WatcherLink): Promise<string[]> {
+    return link.ping(deadline('a sign of life of the watcher', PONG_MS, this.#o.signal));
   }
 
   /** Captures what changes, until the link is lost. */
@@ -166,11 +175,11 @@ class Watch {
         lookAgainAt = performance.now() + this.#everyMs();
       }
       if (now >= pingAt) {
-        const deaf = await link.ping(deadline('a sign of life of the watcher', PONG_MS, signal));
+        const deaf = await this.#ping(link);
         if (deaf.length > deafAtFirst) {
           await link.stop(deadline('the end of the watcher', STOP_MS, signal));
           const why = `${deaf.join(' and ')} ended in the guest, and with it what it told`;
-          throw new ShadowferryError('CHANNEL_FAILED', { why });
+          throw new ShadowferryError('WATCHER_LOST', { why });
         }
         pingAt = performance.now() + PING_MS;
       }
@@ -194,7 +203,7 @@ class Watch {
     // what comes from now on is looked at once more
   }
 
-  /** Waits; with `wakes` only until something changes. @throws CHANNEL_FAILED when the link is lost, or the signal's reason */
+  /** Waits; with `wakes` only until something changes. @throws WATCHER_LOST when the link is lost, or the signal's reason */
   async #pause(link: WatcherLink, ms: number, wakes = false): Promise<void> {
     if (wakes && this.#changed) return;
     const over = new AbortController();
@@ -206,7 +215,7 @@ class Watch {
         ...(wakes ? [new Promise<undefined>((resolve) => (this.#wake = () => resolve(undefined)))] : []),
       ]);
       this.#o.signal.throwIfAborted();
-      if (lost !== undefined) throw new ShadowferryError('CHANNEL_FAILED', { why: lost });
+      if (lost !== undefined) throw new ShadowferryError('WATCHER_LOST', { why: lost });
     } finally {
       over.abort();
       this.#wake = () => {};

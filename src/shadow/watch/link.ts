@@ -50,7 +50,7 @@ export class WatcherLink {
     this.#say('arm');
   }
 
-  /** Asks for a sign of life. @returns what does not listen any more @throws CHANNEL_FAILED or the signal's reason */
+  /** Asks for a sign of life. @returns what does not listen any more @throws WATCHER_LOST or the signal's reason */
   async ping(signal: AbortSignal): Promise<string[]> {
     this.#pings += 1;
     const n = this.#pings;
@@ -60,7 +60,7 @@ export class WatcherLink {
     return event.e === 'pong' ? event.deaf : [];
   }
 
-  /** Ends the watcher and removes it from the guest. @throws CHANNEL_FAILED or the signal's reason */
+  /** Ends the watcher and removes it from the guest. @throws WATCHER_LOST or the signal's reason */
   async stop(signal: AbortSignal): Promise<void> {
     const stopped = this.#wait((one) => one.e === 'stopped', signal);
     this.#say('stop');
@@ -81,7 +81,7 @@ export class WatcherLink {
     const waiter: Waiter = { accepts, resolve };
     this.#waiters.add(waiter);
     const lost = this.closed.then((why) => {
-      throw new ShadowferryError('CHANNEL_FAILED', { why });
+      throw new ShadowferryError('WATCHER_LOST', { why });
     });
     lost.catch(() => {}); // it comes in any case, when nobody waits any more
     try {

@@ -56,16 +56,14 @@ find_tool() {
   return 1
 }
 
-# Sets `born` to the start time, `state` to the state and `group` to the group of a process; fails when there is none.
+# Sets `born` to the start time and `group` to the group of a process; fails when there is none.
 born_at() {
   born=''
-  state=''
   group=''
   { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
   # shellcheck disable=SC2086 # numbers, to be split
   set -- ${stat##*) }
   [ $# -ge 20 ] || return 1
-  state=$1
   group=$3
   shift 19
   born=$1
@@ -116,11 +114,12 @@ signal() {
   done
 }
 
-# Sets `deaf` to the names of those that do not listen any more, as JSON strings.
+# Sets `deaf` to the names of those that do not listen any more, as JSON strings. Who has ended has no open files;
+# to read its state would cost more than all else that an idle watcher does, as the shell reads byte by byte.
 who_is_deaf() {
   deaf=
   for each in $listeners; do
-    if ! born_at "${each#*:}" || [ "$state" = Z ]; then deaf="$deaf${deaf:+,}\"${each%%:*}\""; fi
+    if [ ! -e "/proc/${each#*:}/fd/1" ]; then deaf="$deaf${deaf:+,}\"${each%%:*}\""; fi
   done
 }
 
@@ -137,10 +136,11 @@ objects_of() {
 }
 
 # Copies commands from the port to the fifo. The hello waits for a host; when the host leaves, the port reads as ended.
+# What is left of a watcher that was killed does not greet.
 read_port() {
   child=
   trap '[ -z "$child" ] || kill "$child" 2>/dev/null; exit 0' TERM
-  while tell hello "\"version\":\"$version\",\"token\":\"$token\""; do
+  while kill -s 0 "$$" 2>/dev/null && tell hello "\"version\":\"$version\",\"token\":\"$token\""; do
     cat <&5 >&3 2>/dev/null &
     child=$!
     wait "$child"

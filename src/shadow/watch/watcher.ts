@@ -33,7 +33,7 @@ export const WatcherEvent = z.discriminatedUnion('e', [
   z.object({
     e: z.literal('hello'),
     version: z.string().max(64),
-    token: z.string().regex(/^[0-9a-f]{16,64}$/),
+    token: z.string().regex(/^[0-9a-f]{8,64}$/),
   }),
   /** Something may be another than it was; no more is said until `arm`. */
   z.object({ e: z.literal('changed') }),
@@ -60,7 +60,7 @@ export function parseWatcherEvent(line: string): WatcherEvent | undefined {
  * The script that puts the watcher into the guest and starts it, ending any earlier one; it detaches itself. Fails with
  * 3 when the guest has no such port, with 4 when it has no iproute2.
  */
-export function startScript(port: string, token: string = randomBytes(12).toString('hex')): string {
+export function startScript(port: string, token: string = randomBytes(4).toString('hex')): string {
   const config = assignments({ port, token, version: watcherVersion() });
   const dir = WATCHER_DIRECTORY;
   return [
