@@ -2,10 +2,11 @@
 import { join } from 'node:path';
 import { exec } from '../base/exec.ts';
 import { findProgram } from '../base/find-program.ts';
+import { ShadowferryError } from '../errors.ts';
 import type { Host, HostDevice } from '../host/host.ts';
 import { type Absent, removalRules, unreachableRules } from '../host/unreachable.ts';
 import { ipBatch } from './network/ip.ts';
-import { DEVICE, namespaceName } from './network/names.ts';
+import { namespaceName, segment } from './network/names.ts';
 import { inNamespace } from './network/network.ts';
 import { migrationAddress, port } from './network/topology.ts';
 
@@ -18,10 +19,21 @@ export interface LabHostOptions {
   directory: string;
   qemu: Host['qemu'];
   devices: readonly HostDevice[];
+  /** Names of the networks that VMs are on, in the order of their numbers. */
+  networks: readonly string[];
 }
 
 export function labHost(options: LabHostOptions): Host {
-  const { lab, name, index, directory, qemu, devices } = options;
+  const { lab, name, index, directory, qemu, devices, networks } = options;
+  const segmentOf = (network: string) => {
+    const n = networks.indexOf(network);
+    if (n >= 0) return segment(n);
+    const allowed = networks.join(', ');
+    throw new ShadowferryError('INPUT_FIELD', {
+      field: 'network',
+      problem: `host "${name}" is not on network "${network}", but on ${allowed}`,
+    });
+  };
   const netns = namespaceName(lab, name);
   return {
     name,
@@ -30,10 +42,11 @@ export function labHost(options: LabHostOptions): Host {
     qemu,
     vmDirectory: (vm) => join(directory, name, vm),
     devices: () => devices,
-    async createTap(tap, _network, queues = 1) {
+    async createTap(tap, network, queues = 1) {
+      const { bridge } = segmentOf(network);
       await this.removeTap(tap);
       const several = queues === 1 ? '' : ' multi_queue';
-      await ipBatch(netns, [`tuntap add dev ${tap} mode tap${several}`, ...port(tap, DEVICE.bridge)]);
+      await ipBatch(netns, [`tuntap add dev ${tap} mode tap${several}`, ...port(tap, bridge)]);
     },
     ...(findProgram('nft') === undefined
       ? {}
@@ -42,7 +55,7 @@ export function labHost(options: LabHostOptions): Host {
             const input =
               addresses.length === 0
                 ? removalRules(absent)
-                : unreachableRules(absent, DEVICE.uplink, addresses);
+                : unreachableRules(absent, segmentOf(absent.network).uplink, addresses);
             await exec(inNamespace(netns, ['nft', '-f', '-']), { input });
           },
         }),

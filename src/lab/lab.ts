@@ -14,7 +14,7 @@ import { bootVm, findVm, type RunningVm } from '../migration/vm.ts';
 import { SqliteOwnership } from '../ownership/sqlite.ts';
 import { AbilityStore } from '../shadow/net/abilities.ts';
 import { ShadowStore } from '../shadow/store/store.ts';
-import { type GuestSetup, guestSetup } from './guest-setup.ts';
+import { type GuestSetup, guestSetups } from './guest-setup.ts';
 import { labHost } from './hosts.ts';
 import { ensureGuestImage, type GuestImage } from './image/image.ts';
 import { guestKernelArgs } from './image/kernel-args.ts';
@@ -34,7 +34,10 @@ export const NETWORK = 'lan';
 export interface LabOptions {
   /** Where images and what was learned of devices are kept. */
   cacheDir: string;
-  /** Device of each host, by QEMU model, in order: `nic0`, `nic1`… */
+  /**
+   * Devices of each host, by QEMU model, in order: `nic0`, `nic1`… `MODEL@NETWORK` is one on another network than `lan`,
+   * and that there is one makes the network.
+   */
   devices: Record<(typeof LAB_HOSTS)[number], readonly string[]>;
   links?: Pick<LabNetworkOptions, 'migrationLink' | 'uplink'>;
   log: (line: string) => void;
@@ -53,6 +56,16 @@ export interface GuestBoot {
   bootMs: number;
 }
 
+/** A NIC of a VM besides `net0`; it is `net1` and so on. */
+export interface NicOptions {
+  /** Which of the host's devices; none for a NIC with only a standby. */
+  device: string | null;
+  /** Of a NIC without a device; one with a device is on its device's network. */
+  network?: string;
+  standby?: NicSpec['standby'];
+  setup?: Partial<GuestSetup>;
+}
+
 export interface BootOptions {
   name?: string;
   host?: (typeof LAB_HOSTS)[number];
@@ -62,11 +75,25 @@ export interface BootOptions {
   /** Which of the host's devices; none for a VM with only a standby. */
   device?: string | null;
   setup?: Partial<GuestSetup>;
+  /** More NICs. */
+  nics?: readonly NicOptions[];
   mac?: string;
   kernelArgs?: readonly string[];
   machine?: string;
   /** Instead of the lab's own guest, whose `setup` and `kernelArgs` then mean nothing. */
   guest?: GuestBoot;
+}
+
+/** A device as a lab's options name it: `MODEL` or `MODEL@NETWORK`. */
+export function labDevice(text: string, n: number): HostDevice {
+  const [model = '', network = NETWORK] = text.split('@');
+  return { id: `nic${n}`, kind: 'emulated-nic', model, network };
+}
+
+/** The networks that there are devices on, `lan` first and always. */
+function networksOf(devices: LabOptions['devices']): string[] {
+  const used = LAB_HOSTS.flatMap((host) => devices[host].map(labDevice)).map(({ network }) => network);
+  return [...new Set([NETWORK, ...used])];
 }
 
 /** What a later process needs to find a lab again. */
@@ -85,6 +112,8 @@ export class Lab implements AsyncDisposable {
   readonly directory: string;
   /** The network with its means to shape and cut; absent in a process that only found the lab. */
   readonly network: LabNetwork | undefined;
+  /** Names of the networks that VMs are on, in the order of their numbers. */
+  readonly networks: readonly string[];
   readonly hosts: Record<(typeof LAB_HOSTS)[number], Host>;
   readonly journal: Journal;
   readonly ownership: SqliteOwnership;
@@ -98,12 +127,11 @@ export class Lab implements AsyncDisposable {
     this.directory = record.directory;
     this.network = network;
     this.image = record.image;
+    this.networks = networksOf(record.devices);
     const host = (name: (typeof LAB_HOSTS)[number], index: number): Host => {
-      const devices = record.devices[name].map(
-        (model, n): HostDevice => ({ id: `nic${n}`, kind: 'emulated-nic', model, network: NETWORK }),
-      );
+      const devices = record.devices[name].map(labDevice);
       const { id: lab, directory, qemu } = record;
-      return labHost({ lab, name, index, directory, qemu, devices });
+      return labHost({ lab, name, index, directory, qemu, devices, networks: this.networks });
     };
     this.hosts = { a: host('a', 0), b: host('b', 1) };
     this.abilities = new AbilityStore(join(record.cacheDir, 'abilities.json'));
@@ -121,9 +149,10 @@ export class Lab implements AsyncDisposable {
         .slice(-6)
         .toLowerCase()
         .replaceAll(/[^a-z0-9]/g, '0');
-      const network = await createLabNetwork({ id, hosts: [...LAB_HOSTS], ...options.links });
-      const qemu = options.qemu ?? { binary: 'qemu-system-x86_64', accelerator: 'tcg' };
       const devices = { a: [...options.devices.a], b: [...options.devices.b] };
+      const networks = networksOf(devices).length;
+      const network = await createLabNetwork({ id, hosts: [...LAB_HOSTS], networks, ...options.links });
+      const qemu = options.qemu ?? { binary: 'qemu-system-x86_64', accelerator: 'tcg' };
       const record: LabRecord = { id, directory, devices, qemu, image, cacheDir };
       writeFileSync(join(directory, 'lab.json'), JSON.stringify(record), { mode: 0o600 });
       return new Lab(record, network);
@@ -148,10 +177,17 @@ export class Lab implements AsyncDisposable {
   /** The spec of a VM of the lab's own guest. */
   spec(options: BootOptions = {}): VmSpec {
     const { name = 'web1', host = 'a', memoryMiB = 256, standby = 'virtio', device = 'nic0' } = options;
-    const mac = options.mac ?? '52:54:00:5f:00:10';
-    const model = this.hosts[host].devices().find(({ id }) => id === device)?.model;
+    const first: NicOptions = { device, standby, ...(options.setup ? { setup: options.setup } : {}) };
+    const nics = [first, ...(options.nics ?? [])].map((nic, n) => {
+      const device = this.hosts[host].devices().find(({ id }) => id === nic.device);
+      const mac = n === 0 && options.mac !== undefined ? options.mac : `52:54:00:5f:0${n}:10`;
+      const network = device?.network ?? nic.network ?? NETWORK;
+      const setup = { mac, nic: n, network: this.networks.indexOf(network), ...nic.setup };
+      const direct = device === undefined ? {} : { direct: { device: device.id, model: device.model } };
+      return { spec: { id: `net${n}`, mac, network, standby: nic.standby ?? 'virtio', ...direct }, setup };
+    });
     const setup = join(this.directory, `setup-${name}.sh`);
-    writeFileSync(setup, options.guest?.setup ?? guestSetup({ mac, ...options.setup }));
+    writeFileSync(setup, options.guest?.setup ?? guestSetups(nics.map((nic) => nic.setup)));
     return VmSpec.parse({
       name,
       memoryMiB,
@@ -164,15 +200,7 @@ export class Lab implements AsyncDisposable {
       },
       disks: options.guest?.disks ?? [],
       firmwareFiles: [{ name: SETUP_FW_CFG, path: setup }],
-      nics: [
-        {
-          id: 'net0',
-          mac,
-          network: NETWORK,
-          standby,
-          ...(device === null || model === undefined ? {} : { direct: { device, model } }),
-        },
-      ],
+      nics: nics.map((nic) => nic.spec),
     });
   }
 

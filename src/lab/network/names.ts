@@ -24,9 +24,40 @@ export const DEVICE = {
   migrationWire: 'migw0',
 } as const;
 
-/** The name of the port outside that the uplink of `host` ends in. */
-export function switchPort(host: string): string {
-  return `port-${host}`;
+/** The name of the port outside that the uplink of `host` ends in, on the VMs' network number `network`. */
+export function switchPort(host: string, network = 0): string {
+  return network === 0 ? `port-${host}` : `port-${host}-${network}`;
+}
+
+/** One of the networks that VMs are on: a bridge on each host, an uplink, and a switch outside with a peer's address. */
+export interface Segment {
+  bridge: string;
+  uplink: string;
+  switch: string;
+  /** Second byte of its IPv4 subnet 10.N.0.0/24, and in decimal digits of its IPv6 prefix fdN::/64. */
+  subnet: number;
+  /** Of the peer outside. */
+  address: string;
+  address6: string;
+}
+
+/** Most networks of VMs in one lab. */
+export const MOST_NETWORKS = 8;
+
+/** The VMs' network number `n`; 10.78 is the network between the hosts. */
+export function segment(n: number): Segment {
+  if (n === 0) {
+    const { bridge, uplink, switch: outside } = DEVICE;
+    return {
+      ...{ bridge, uplink, switch: outside, subnet: 77 },
+      ...{ address: OUTSIDE_ADDRESS, address6: OUTSIDE_ADDRESS6 },
+    };
+  }
+  const subnet = 80 + n;
+  return {
+    ...{ bridge: `br${n}`, uplink: `up${n}`, switch: `sw${n}`, subnet },
+    ...{ address: `10.${subnet}.0.1`, address6: `fd${subnet}::1` },
+  };
 }
 
 /** The name of the network namespace that holds `member` (a host's name or `out`) of lab network `id`. */

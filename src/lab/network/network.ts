@@ -9,12 +9,14 @@ import {
   checkId,
   checkInterfaceName,
   DEVICE,
+  MOST_NETWORKS,
   memberOf,
   NETNS_DIRECTORY,
   namespaceName,
   OUTSIDE,
   OUTSIDE_ADDRESS,
   OUTSIDE_ADDRESS6,
+  segment,
   switchPort,
 } from './names.ts';
 import { killProcessesIn, type NamespaceProcess, pinnedNamespaces, processesIn } from './processes.ts';
@@ -31,6 +33,8 @@ export interface LabNetworkOptions {
   uplink?: LinkShape;
   /** Bytes, on every interface; 1500 unless told. */
   mtu?: number;
+  /** Networks that the VMs are on, see `segment`; 1 unless told. */
+  networks?: number;
 }
 
 /** A host of the lab as the network sees it. */
@@ -56,7 +60,7 @@ export interface Leftovers {
   processes: NamespaceProcess[];
 }
 
-/** `migration`, or a host's name for its uplink. */
+/** `migration`, or a host's name for its uplink; `HOST/N` for its uplink on the VMs' network number N. */
 export type LinkName = string;
 
 export interface LabNetwork extends AsyncDisposable {
@@ -115,7 +119,7 @@ export async function removeLabNetwork(id: string): Promise<void> {
  * @throws ShadowferryError LAB_NETWORK_EXISTS, RIGHTS_MISSING, INPUT_FIELD; nothing is left behind then.
  */
 export async function createLabNetwork(options: LabNetworkOptions): Promise<LabNetwork> {
-  const { id, hosts, mtu = 1500 } = options;
+  const { id, hosts, mtu = 1500, networks = 1 } = options;
   checkId(id);
   hosts.forEach(checkHostName);
   if (hosts[0] === hosts[1]) {
@@ -124,9 +128,13 @@ export async function createLabNetwork(options: LabNetworkOptions): Promise<LabN
   if (!Number.isInteger(mtu) || mtu < 1280 || mtu > 65_535) {
     throw new ShadowferryError('INPUT_FIELD', { field: 'mtu', problem: 'must be 1280 to 65535 bytes' });
   }
+  if (!Number.isInteger(networks) || networks < 1 || networks > MOST_NETWORKS) {
+    const problem = `must be 1 to ${MOST_NETWORKS}`;
+    throw new ShadowferryError('INPUT_FIELD', { field: 'networks', problem });
+  }
   if (listLeftovers(id).namespaces.length > 0) throw new ShadowferryError('LAB_NETWORK_EXISTS', { id });
   try {
-    const { create, start, wires, bridge } = topologyBatches({ id, hosts, mtu });
+    const { create, start, wires, bridge } = topologyBatches({ id, hosts, mtu, networks });
     await ipBatch(undefined, create);
     const inEach = (texts: Map<string, string[]>, act: typeof ipBatch | typeof awaitCarrier = ipBatch) =>
       Promise.all([...texts].map(([netns, each]) => act(netns, each)));
@@ -134,7 +142,7 @@ export async function createLabNetwork(options: LabNetworkOptions): Promise<LabN
     const [features] = await Promise.all([probeFeatures(outside), inEach(start), tuneOutside(outside)]);
     await inEach(wires, awaitCarrier);
     await inEach(bridge);
-    const links = makeLinks(id, hosts, features, mtu);
+    const links = makeLinks(id, hosts, features, mtu, networks);
     for (const [name, link] of links) {
       const shape = name === MIGRATION ? options.migrationLink : options.uplink;
       if (shape?.rateMbit || shape?.delayMs) await link.set(shape);
@@ -166,6 +174,7 @@ function makeLinks(
   hosts: readonly [string, string],
   features: NetworkFeatures,
   mtu: number,
+  networks: number,
 ): Map<LinkName, Link> {
   const migrationEnd = (host: string) => ({
     netns: namespaceName(id, host),
@@ -173,11 +182,15 @@ function makeLinks(
     wire: DEVICE.migrationWire,
   });
   const migration = new Link(MIGRATION, [migrationEnd(hosts[0]), migrationEnd(hosts[1])], features, mtu);
-  const uplinks = hosts.map((host): [LinkName, Link] => {
-    const inside = { netns: namespaceName(id, host), bridge: DEVICE.bridge, wire: DEVICE.uplink };
-    const outside = { netns: namespaceName(id, OUTSIDE), bridge: DEVICE.switch, wire: switchPort(host) };
-    return [host, new Link(`of host ${host}`, [inside, outside], features, mtu)];
-  });
+  const uplinks = Array.from({ length: networks }, (_, n) => n).flatMap((n) =>
+    hosts.map((host): [LinkName, Link] => {
+      const { bridge, uplink, switch: outer } = segment(n);
+      const inside = { netns: namespaceName(id, host), bridge, wire: uplink };
+      const outside = { netns: namespaceName(id, OUTSIDE), bridge: outer, wire: switchPort(host, n) };
+      const name = n === 0 ? host : `${host}/${n}`;
+      return [name, new Link(`of host ${name}`, [inside, outside], features, mtu)];
+    }),
+  );
   return new Map([[MIGRATION, migration], ...uplinks]);
 }
 

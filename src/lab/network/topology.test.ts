@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topologyBatches } from './topology.ts';
 
-const batches = topologyBatches({ id: 'x', hosts: ['a', 'b'], mtu: 1400 });
+const batches = topologyBatches({ id: 'x', hosts: ['a', 'b'], mtu: 1400, networks: 3 });
 
 test('the ends of a wire differ in index, or the kernel takes a second to notice their carrier', () => {
   const wires = batches.create.filter((line) => line.includes('type veth'));
-  assert.equal(wires.length, 3);
+  assert.equal(wires.length, 1 + 2 * 3);
   const indexes = wires.flatMap((line) => [...line.matchAll(/index (\d+)/g)].map(([, index]) => index));
-  assert.equal(indexes.length, 6);
-  assert.equal(new Set(indexes).size, 6);
+  assert.equal(indexes.length, 14);
+  assert.equal(new Set(indexes).size, 14);
 });
 
 test('a bridge starts after its first port was given to it', () => {

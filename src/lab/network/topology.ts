@@ -1,4 +1,4 @@
-import { DEVICE, namespaceName, OUTSIDE, OUTSIDE_ADDRESS, OUTSIDE_ADDRESS6, switchPort } from './names.ts';
+import { DEVICE, namespaceName, OUTSIDE, segment, switchPort } from './names.ts';
 
 /** What one lab network is made of. */
 export interface Topology {
@@ -6,6 +6,8 @@ export interface Topology {
   hosts: readonly [string, string];
   /** Bytes; the same on every interface. */
   mtu: number;
+  /** Networks that the VMs are on; 1 unless told. */
+  networks?: number;
 }
 
 /** What to do, stage by stage; within a stage the namespaces (the maps' keys) are independent. */
@@ -33,25 +35,31 @@ export function migrationAddress(index: number): string {
  * The kernel may take a second to notice a carrier, unless the interface and its peer differ in index; and a bridge
  * that comes up before its first port has a carrier waits for that second too. Hence the indexes and the stages.
  */
-export function topologyBatches({ id, hosts, mtu }: Topology): TopologyBatches {
+export function topologyBatches({ id, hosts, mtu, networks = 1 }: Topology): TopologyBatches {
+  const numbers = Array.from({ length: networks }, (_, n) => n);
   const outside = namespaceName(id, OUTSIDE);
   const spaces = hosts.map((host) => namespaceName(id, host));
   const [a, b] = spaces as [string, string];
   const create = [
     ...[a, b, outside].map((netns) => `netns add ${netns}`),
     veth(mtu, { netns: a, name: DEVICE.migrationWire }, { netns: b, name: DEVICE.migrationWire }, 10),
-    ...hosts.map((host, index) =>
-      veth(
-        mtu,
-        { netns: namespaceName(id, host), name: DEVICE.uplink },
-        { netns: outside, name: switchPort(host) },
-        20 + 2 * index,
+    ...numbers.flatMap((n) =>
+      hosts.map((host, index) =>
+        veth(
+          mtu,
+          { netns: namespaceName(id, host), name: segment(n).uplink },
+          { netns: outside, name: switchPort(host, n) },
+          20 + 20 * n + 2 * index,
+        ),
       ),
     ),
   ];
   const wires = new Map([
-    ...spaces.map((netns): [string, string[]] => [netns, [DEVICE.migrationWire, DEVICE.uplink]]),
-    [outside, hosts.map(switchPort)],
+    ...spaces.map((netns): [string, string[]] => [
+      netns,
+      [DEVICE.migrationWire, ...numbers.map((n) => segment(n).uplink)],
+    ]),
+    [outside, numbers.flatMap((n) => hosts.map((host) => switchPort(host, n)))],
   ]);
   const start = new Map(
     [...wires].map(([netns, names]) => [netns, ['link set dev lo up', ...names.flatMap(upQuietly)]]),
@@ -59,23 +67,31 @@ export function topologyBatches({ id, hosts, mtu }: Topology): TopologyBatches {
   const bridge = new Map<string, string[]>();
   for (const [index, netns] of spaces.entries()) {
     bridge.set(netns, [
-      `link add name ${DEVICE.bridge} mtu ${mtu} ${BRIDGE}`,
-      `link set dev ${DEVICE.uplink} master ${DEVICE.bridge}`,
-      ...upQuietly(DEVICE.bridge),
+      ...numbers
+        .map(segment)
+        .flatMap((each) => [
+          `link add name ${each.bridge} mtu ${mtu} ${BRIDGE}`,
+          `link set dev ${each.uplink} master ${each.bridge}`,
+          ...upQuietly(each.bridge),
+        ]),
       `link add name ${DEVICE.migration} address 02:53:46:78:00:0${index + 1} mtu ${mtu} ${BRIDGE}`,
       `link set dev ${DEVICE.migrationWire} master ${DEVICE.migration}`,
       ...upQuietly(DEVICE.migration),
       `addr add ${migrationAddress(index)}/24 dev ${DEVICE.migration}`,
     ]);
   }
-  bridge.set(outside, [
-    `link add name ${DEVICE.switch} address 02:53:46:77:00:01 mtu ${mtu} ${BRIDGE}`,
-    ...hosts.map((host) => `link set dev ${switchPort(host)} master ${DEVICE.switch}`),
-    ...upQuietly(DEVICE.switch),
-    `addr add ${OUTSIDE_ADDRESS}/24 dev ${DEVICE.switch}`,
-    `addr add ${OUTSIDE_ADDRESS6}/64 dev ${DEVICE.switch} nodad`,
-    `addr add fe80::1/64 dev ${DEVICE.switch} nodad`,
-  ]);
+  const switches = numbers.flatMap((n) => {
+    const { switch: name, address, address6 } = segment(n);
+    return [
+      `link add name ${name} address 02:53:46:77:00:0${n + 1} mtu ${mtu} ${BRIDGE}`,
+      ...hosts.map((host) => `link set dev ${switchPort(host, n)} master ${name}`),
+      ...upQuietly(name),
+      `addr add ${address}/24 dev ${name}`,
+      `addr add ${address6}/64 dev ${name} nodad`,
+      `addr add fe80::1/64 dev ${name} nodad`,
+    ];
+  });
+  bridge.set(outside, switches);
   return { create, start, wires, bridge };
 }
 

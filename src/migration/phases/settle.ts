@@ -5,7 +5,7 @@ import { recordSpec } from '../../hypervisor/qemu/process.ts';
 import { queryMigrate } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
 import { abilitiesOf } from '../../shadow/net/abilities.ts';
-import { captureShadow, removeProgram } from '../../shadow/net/guest.ts';
+import { captureShadow, removeProgram, replayAgain } from '../../shadow/net/guest.ts';
 import type { NetShadow, Outcome } from '../../shadow/net/model.ts';
 import { verify } from '../../shadow/net/verify.ts';
 import { nicStep, programDirectory, type Run, step, waitAfter, warn } from '../run.ts';
@@ -95,12 +95,34 @@ async function remember(run: Run, nics: Iterable<NicSettled>): Promise<void> {
   }
 }
 
+/**
+ * The first device to come may have missed what leans on another. Before the rest, as traffic may wait for it, and
+ * only where something failed.
+ */
+async function replayOnEachOther(
+  run: Run,
+  { vm }: Reserved,
+  { nics }: Staged,
+  attached: Attached,
+): Promise<void> {
+  const missed = nics.filter(({ move }) =>
+    attached.replayed.get(move.nic.id)?.results.some(({ set }) => (set ?? 'attach') === 'attach'),
+  );
+  if (nics.length === 1 || missed.length === 0) return;
+  await step(run, 'settle', 'replay what leans on another NIC', {}, async () => {
+    const signal = waitAfter('the guest agent on the destination', run.request.limits.agentMs * nics.length);
+    await vm.agent.waitReady({ signal });
+    for (const { plan } of missed) await replayAgain(vm.agent, plan, signal);
+  });
+}
+
 export async function settle(
   run: Run,
   facts: { reserved: Reserved; staged: Staged; attached: Attached | undefined },
 ): Promise<Settled> {
   const { reserved, staged, attached } = facts;
   const { source } = run;
+  if (attached !== undefined) await replayOnEachOther(run, reserved, staged, attached);
   const memory = await step(run, 'settle', 'drain the source', {}, () => drain(run));
   await step(run, 'settle', 'clean the source', {}, async () => {
     await endVm(source);

@@ -1,9 +1,11 @@
 /** What the host does inside a guest for a shadow, through a shell of it: off the critical path, all of it. */
 import { shellCommand, shellQuote } from '../../base/shell-quote.ts';
 import type { GuestShell } from '../../guest/shell.ts';
+import { againScript } from './again.ts';
 import { captureArgs, captureScript, parseCapture } from './capture.ts';
 import type { GuestFile } from './compile.ts';
 import type { DeviceIdentity, NetShadow } from './model.ts';
+import type { ReplayPlan } from './plan-model.ts';
 
 /** The environment of a guest's agent is bare; tools of the system must be found before a shell's own. */
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
@@ -92,6 +94,16 @@ export async function installProgram(
     '',
   ].join('\n');
   await runScript(shell, script, [], { signal, check: true });
+}
+
+/** Does again what could not be done before another NIC was there; see `againScript`. What fails, fails again. */
+export async function replayAgain(
+  shell: GuestShell,
+  plan: Pick<ReplayPlan, 'sets'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const script = againScript(plan);
+  if (script !== '') await runScript(shell, script, [], { signal, check: false });
 }
 
 /** The program, told to stop, removes its own files at the same moment: what `rm` then finds half gone it leaves. */

@@ -430,11 +430,24 @@ look() {
   fi
 }
 
+# Gives the device a name that nobody wants. Of two devices that were born with each other's name neither could get its
+# own; the other's program, or the end of an interface that goes, makes the name free, and that is a link event.
+step_aside() {
+  attempt "$ip" link set dev "$found" name "sf$found_index"
+  if [ "$code" != 0 ]; then
+    attempt "$ip" link set dev "$found" down
+    attempt "$ip" link set dev "$found" name "sf$found_index"
+  fi
+}
+
 # Gives the device its name, and has it down where its settings ask for that. Of a device that is down the renaming
 # is only noted in `renaming`, for it to share a process with what comes next.
 claim() {
   if [ "$found" != "$device" ] && [ -e "$net/$device" ]; then
-    if [ "$refused_claim" != "$found_index" ]; then
+    if [ "$stepped_aside" != "$found_index" ]; then
+      stepped_aside=$found_index
+      step_aside
+    elif [ "$refused_claim" != "$found_index" ]; then
       refused_claim=$found_index
       fail claim "the name $device is taken by another interface"
     fi
@@ -718,6 +731,7 @@ reset() {
   waiting_lines=0  # told since the host was last heard of
   claimed=''       # index of the device that was dealt with
   seen=''          # index of the last device that was told
+  stepped_aside='' # index of the last device that had to wait for its name
   refused_claim='' # index of the last device that could not get its name
   looking_again='' # a look is on its way
   waiting=''       # not empty: `active` is still to come, and so far there were
