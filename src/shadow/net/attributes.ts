@@ -16,6 +16,7 @@ import {
   routeKey,
   ruleKey,
   sysctlKey,
+  tuningKey,
 } from './keys.ts';
 import type { Address, Attribute, LinkState, NetShadow, Route } from './model.ts';
 
@@ -75,6 +76,7 @@ export function attributesOf(shadow: NetShadow): Attribute[] {
   for (const { name, value } of shadow.driver?.channels ?? []) add(channelKey(name), value);
   for (const { name, value } of shadow.driver?.coalesce ?? []) add(coalesceKey(name), value);
   for (const { name, value } of shadow.driver?.pause ?? []) add(pauseKey(name), value);
+  for (const { name, value } of shadow.driver?.tuning ?? []) add(tuningKey(name), tuningValue(name, value));
   return distinct(found);
 }
 
@@ -112,11 +114,16 @@ function routeValue(route: Route, name: string): string {
   return words.join(' ');
 }
 
+const hidden = (secret: string): string =>
+  `sha256:${createHash('sha256').update(secret).digest('hex').slice(0, 16)}`;
+
 /** The secret that IPv6 addresses are made from shall not appear in reports. */
-function sysctlValue(path: string, value: string): string {
-  if (!path.endsWith('/stable_secret')) return value;
-  return `sha256:${createHash('sha256').update(value).digest('hex').slice(0, 16)}`;
-}
+const sysctlValue = (path: string, value: string): string =>
+  path.endsWith('/stable_secret') ? hidden(value) : value;
+
+/** Who knows the key that flows are spread by can send them all to one queue. */
+const tuningValue = (name: string, value: string): string =>
+  name === 'rss.key' && value !== 'default' ? hidden(value) : value;
 
 /** Escapes what a terminal or a log would act on. */
 function printable(text: string): string {

@@ -167,6 +167,34 @@ facts_of() {
     if value_of "$key"; then fact "$1" "bonding/${key##*/}" "$value"; fi
   done
 }
+# Settings of the device's queues, and what its interrupts are for and where they go.
+queue_facts() {
+  for dir in "$class/$1"/queues/*; do
+    for key in rps_cpus rps_flow_cnt xps_cpus xps_rxqs tx_maxrate byte_queue_limits/limit_max \
+      byte_queue_limits/limit_min byte_queue_limits/hold_time; do
+      if value_of "$dir/$key"; then fact "$1" "queues/${dir##*/}/$key" "$value"; fi
+    done
+  done
+  some=
+  for dir in "$devices/$pci"/msi_irqs/*; do
+    if [ -e "$dir" ]; then
+      some=1
+      vector_facts "$1" "${dir##*/}"
+    fi
+  done
+  if [ -z "$some" ] && value_of "$devices/$pci/irq"; then vector_facts "$1" "$value"; fi
+  if value_of /proc/irq/default_smp_affinity; then fact "$1" irq/default "$value"; fi
+  for dir in /run/irqbalance*; do
+    if [ -e "$dir" ]; then fact "$1" irq/balancer irqbalance; fi
+  done
+}
+vector_facts() {
+  for dir in "/proc/irq/$2"/*/; do
+    dir=${dir%/}
+    if [ -d "$dir" ]; then fact "$1" "irq/$2/action" "${dir##*/}"; fi
+  done
+  if value_of "/proc/irq/$2/smp_affinity"; then fact "$1" "irq/$2/smp_affinity" "$value"; fi
+}
 for dir in "$class"/*; do
   name=${dir##*/}
   if [ -e "$dir/device" ] || [ "$name" = "$device" ] || [ "$name" = "$carrying" ] ||
@@ -178,6 +206,10 @@ if [ -n "$device" ]; then
   for key in vendor device subsystem_vendor subsystem_device; do
     if value_of "$devices/$pci/$key"; then fact "$device" "pci/$key" "$value"; fi
   done
+  queue_facts "$device"
+  if value_of /proc/sys/kernel/osrelease; then fact "$device" kernel "$value"; fi
+  if value_of /proc/sys/kernel/random/boot_id; then fact "$device" boot "$value"; fi
+  if value_of /proc/sys/net/core/netdev_rss_key; then fact "$device" rss-key "$value"; fi
 fi
 cd /
 close 0
@@ -186,7 +218,8 @@ close 0
 # cannot be read (EIO from a stable_secret that was never set) is not there.
 section sysctl
 grep -H '' "/proc/sys/net/ipv4/conf/$carrying"/* "/proc/sys/net/ipv4/neigh/$carrying"/* \
-  "/proc/sys/net/ipv6/conf/$carrying"/* "/proc/sys/net/ipv6/neigh/$carrying"/* 2>/dev/null </dev/null
+  "/proc/sys/net/ipv6/conf/$carrying"/* "/proc/sys/net/ipv6/neigh/$carrying"/* \
+  /proc/sys/net/core/rps_sock_flow_entries 2>/dev/null </dev/null
 close 0
 
 # JSON where it says everything. Routes and rules as text: their JSON leaves out `lock`, and gives an
@@ -234,9 +267,24 @@ fi
 
 if [ -n "$device" ]; then
   if find_tool ethtool; then
-    for option in k g l c a; do
+    for option in k g l c a u T; do
       run "ethtool-$option" "$tool" "-$option" "$device"
     done
+    run ethtool-settings "$tool" "$device"
+    run ethtool-priv-flags "$tool" --show-priv-flags "$device"
+    run ethtool-eee "$tool" --show-eee "$device"
+    run ethtool-fec "$tool" --show-fec "$device"
+    section ethtool-x
+    rss=$("$tool" -x "$device" 2>&1 </dev/null)
+    code=$?
+    printf '%s\n' "$rss"
+    close "$code"
+    # What flows are spread by can be set only where there is a table to spread them over.
+    if [ "$code" = 0 ]; then
+      for option in tcp4 udp4 sctp4 tcp6 udp6 sctp6; do
+        run "ethtool-flow-hash-$option" "$tool" -n "$device" rx-flow-hash "$option"
+      done
+    fi
   else
     missing ethtool-k 'there is no ethtool here'
   fi

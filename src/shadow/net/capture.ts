@@ -20,6 +20,7 @@ import { qdiscOf } from './parse-qdisc.ts';
 import { parseRoutes, parseRules } from './parse-route.ts';
 import { parseSysctls, sysctlOf } from './parse-sysctl.ts';
 import {
+  factOf,
   hardwareOf,
   parseSysfs,
   reportSysfs,
@@ -46,7 +47,7 @@ export function captureArgs(identity: DeviceIdentity, away?: { interface: string
 
 /** Sections of which more than what is parsed may exist, all of it reported: classes and filters are not replayed. */
 const REPORTED = new Set(['class', 'filter-root', 'filter-ingress', 'filter-egress']);
-const PARSED = /^(capture|sysfs|sysctl|ip-json|ip-4|ip-6|qdisc|ethtool-[kglca])$/;
+const PARSED = /^(capture|sysfs|sysctl|ip-json|ip-4|ip-6|qdisc|ethtool-.+)$/;
 
 /**
  * Parses what the capture script printed.
@@ -80,7 +81,8 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
   const deviceLink = device === undefined ? undefined : ip.links.get(device);
   if (foundBy === 'path' && deviceLink?.permaddr !== identity.mac) throw noDevice(identity);
 
-  const sysctls = parseSysctls(sections.get('sysctl')?.lines ?? [], carrying, link.mtu, report);
+  const [global, own] = ofWholeGuest(sections.get('sysctl')?.lines ?? []);
+  const sysctls = parseSysctls(own, carrying, link.mtu, report);
   const genMode = sysctlOf(sysctls, 'ipv6/conf/{dev}/addr_gen_mode');
   const interfaces = { carrying, lower };
   const qdiscs: Qdisc[] = [];
@@ -121,10 +123,33 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
     multicast: ip.multicast,
     ...(deviceLink === undefined
       ? {}
-      : { driver: driverStateOf(sections, { min: deviceLink.min_mtu, max: deviceLink.max_mtu }) }),
+      : {
+          driver: driverStateOf(
+            sections,
+            {
+              mtu: { min: deviceLink.min_mtu, max: deviceLink.max_mtu },
+              sysfs,
+              name: deviceLink.ifname,
+              flowEntries: global.get('rps_sock_flow_entries'),
+              defaultKey: factOf(sysfs, deviceLink.ifname, 'rss-key'),
+            },
+            report,
+          ),
+        }),
     sysctls,
     unknown,
   };
+}
+
+/** Parts the lines of sysctls of the whole guest, by their names, from those of the interface. */
+function ofWholeGuest(lines: readonly string[]): [Map<string, string>, string[]] {
+  const global = new Map<string, string>();
+  const own = lines.filter((line) => {
+    const [name, value] = /^\/proc\/sys\/net\/core\/(\w+):(.*)$/.exec(line)?.slice(1) ?? [];
+    if (name !== undefined && value !== undefined) global.set(name, value);
+    return name === undefined;
+  });
+  return [global, own];
 }
 
 function noDevice(identity: DeviceIdentity): ShadowferryError {

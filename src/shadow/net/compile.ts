@@ -74,6 +74,22 @@ const STAGES: readonly Stage[] = ['prepare', 'raise', 'traffic', 'rest'];
 /** Most lines of a batch that the program gets as text, to put the renaming of the device before them. */
 const MOST_INLINE = 64;
 
+/** Calls of ethtool whose words belong together: the program would try the others of any call one by one. */
+const WHOLE_CALLS: ReadonlySet<string> = new Set(['-N', '-U', '-X', '--set-fec', '--set-eee']);
+
+/** The function of `tuning.sh` that performs an operation, with its words; undefined when program.sh does it itself. */
+function tunedCall(tool: Operation['tool'], argv: readonly string[]): [string, string[]] | undefined {
+  const [first = '', ...rest] = argv;
+  if (tool === 'tune') return [`tune_${first}`, rest];
+  if (tool !== 'ethtool') return undefined;
+  if (first === '-G' || first === '-L') return ['tune_fit', [...argv]];
+  // speed and duplex make sense together only
+  const whole = WHOLE_CALLS.has(first) || (first === '-s' && (argv[2] === 'autoneg' || argv[2] === 'speed'));
+  return whole ? ['tune_call', [tool, ...argv]] : undefined;
+}
+
+const needsTuning = ({ tool, argv }: Operation): boolean => tunedCall(tool, argv) !== undefined;
+
 class SetCompiler {
   readonly files: GuestFile[] = [];
   readonly #lines: string[] = [];
@@ -106,6 +122,8 @@ class SetCompiler {
   }
 
   #single({ id, tool, argv }: Operation): string {
+    const tuned = tunedCall(tool, argv);
+    if (tuned !== undefined) return `${tuned[0]} ${id} ${shellCommand(tuned[1])}`;
     if (tool !== 'write') return `op ${id} ${shellCommand([tool, ...argv])}`;
     const [file = '', value = ''] = argv;
     const [, kind, dev, key] = SYSCTL.exec(file) ?? [];
@@ -118,6 +136,11 @@ class SetCompiler {
   endStage(stage: Stage): void {
     if (this.#open === undefined) this.#lines.push(`stage ${stage}`);
     else this.#open.ended.push(stage);
+  }
+
+  /** Functions that the set needs, in a file of the program's directory. */
+  read(file: string): void {
+    this.#lines.push(`. "$dir/${file}"`);
   }
 
   need(path: string): void {
@@ -155,6 +178,7 @@ function compileSet(plan: ReplayPlan, set: OperationSet, dir: string): GuestFile
   const needed = neededAfterPrepare(set, plan);
   const operations = plan.sets[set];
   if (operations.length === 0) return [];
+  if (operations.some(needsTuning)) compiler.read('tuning.sh');
   for (const stage of STAGES) {
     for (const operation of operations) if (operation.stage === stage) compiler.add(operation);
     compiler.endStage(stage);

@@ -75,6 +75,9 @@ export const coalesceKey = (name: string): string => `coalesce.${name}`;
 /** `pause.autoneg`. */
 export const pauseKey = (name: string): string => `pause.${name}`;
 
+/** `rss.spread`, `queue.rx-0.rps_cpus`, `irq.tx-1`: such settings are kept by the key of their attribute. */
+export const tuningKey = (name: string): string => name;
+
 /** `sysctl.ipv4.conf.rp_filter` from the path `ipv4/conf/{dev}/rp_filter`: the interface's name is left out. */
 export const sysctlKey = (sysctl: Pick<Sysctl, 'path'>): string =>
   `sysctl.${sysctl.path

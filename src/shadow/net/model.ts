@@ -4,6 +4,7 @@
  * with what the new device shows afterwards.
  */
 import { z } from 'zod';
+import { QueueLayout } from './queue-model.ts';
 
 /** How one direct device is found in a guest: by MAC and PCI path, never by name. */
 export const DeviceIdentity = z.object({
@@ -20,6 +21,8 @@ export const Hardware = DeviceIdentity.extend({
   name: z.string(),
   driver: z.string(),
   driverVersion: z.string().optional(),
+  /** Release of the guest's kernel, of which most drivers are a part. */
+  kernel: z.string().optional(),
   /** `vvvv:dddd`, vendor and device id. */
   pciId: z.string().regex(/^[0-9a-f]{4}:[0-9a-f]{4}$/),
 });
@@ -138,6 +141,9 @@ export const DriverState = z.object({
   channels: z.array(Setting),
   coalesce: z.array(Setting),
   pause: z.array(Setting),
+  /** Everything else that is set on the driver, its queues and its interrupts, by the key of its attribute. */
+  tuning: z.array(Setting).optional(),
+  layout: QueueLayout.optional(),
   maxMtu: z.number().int().optional(),
   minMtu: z.number().int().optional(),
 });
@@ -205,7 +211,7 @@ export type Outcome =
   | { fate: 'adapted'; key: string; value: string; now: string; how: string }
   | { fate: 'lost'; key: string; value: string; why: string };
 
-/** What a kind of device can do, learned from one that was seen before; keyed by PCI id and driver. */
+/** What a kind of device can do, learned from one that was seen before; keyed by PCI id, driver and its version. */
 export const DeviceAbilities = z.object({
   pciId: z.string(),
   driver: z.string(),
@@ -215,6 +221,12 @@ export const DeviceAbilities = z.object({
   coalesce: z.array(Setting),
   /** Absent in what was learned before it was kept. */
   pause: z.array(Setting).optional(),
+  tuning: z.array(Setting).optional(),
+  layout: QueueLayout.optional(),
+  /** Version of the driver, or else release of the kernel that it is a part of. */
+  version: z.string().optional(),
+  /** What the driver sets by itself on a device that nobody has touched, by key of the attribute. */
+  defaults: z.record(z.string(), z.string()).optional(),
   maxMtu: z.number().int().optional(),
 });
 export type DeviceAbilities = z.infer<typeof DeviceAbilities>;

@@ -80,12 +80,15 @@ describe('ethtool -a', () => {
 describe('a driver that supports nothing', () => {
   it('has empty parts', () => {
     const failed = { name: 'ethtool-g', code: 1, lines: ['netlink error: Operation not supported'] };
-    assert.deepEqual(driverStateOf(new Map([['ethtool-g', failed]]), { min: 0, max: 0 }), {
+    const facts = { mtu: { min: 0, max: 0 }, sysfs: new Map(), name: 'eth0' };
+    assert.deepEqual(driverStateOf(new Map([['ethtool-g', failed]]), facts, assert.fail), {
       features: [],
       rings: [],
       channels: [],
       coalesce: [],
       pause: [],
+      tuning: [],
+      layout: { rx: 0, tx: 0, vectors: [] },
     });
   });
 });

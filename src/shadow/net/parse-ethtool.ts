@@ -2,8 +2,11 @@
  * `ethtool -k -g -l -c -a`, as text: it has had the same form since long before `--json`, which older guests lack.
  * Pure.
  */
-import type { Section } from './capture-text.ts';
+import type { Report, Section } from './capture-text.ts';
 import type { DriverState, Feature, Setting } from './model.ts';
+import { queuesOf } from './parse-queues.ts';
+import type { Sysfs } from './parse-sysfs.ts';
+import { parseTuning } from './parse-tuning.ts';
 
 /** Reads `NAME: on|off [fixed]`. Aggregates (a name with indented ones below) follow from their parts. */
 export function parseFeatures(lines: readonly string[]): Feature[] {
@@ -80,21 +83,43 @@ export function parsePause(lines: readonly string[]): Setting[] {
   return settings;
 }
 
+/** What else the driver's state is read from. */
+export interface DriverFacts {
+  mtu: { min?: number | undefined; max?: number | undefined };
+  sysfs: Sysfs;
+  /** The direct device's interface. */
+  name: string;
+  /** Key for spreading flows that this boot of the kernel gives to every device. */
+  defaultKey?: string | undefined;
+  /** Size of the guest's table of flows by socket. */
+  flowEntries?: string | undefined;
+}
+
 /** The driver's state; a part whose section failed (the driver does not support it) is empty. */
 export function driverStateOf(
   sections: ReadonlyMap<string, Section>,
-  mtu: { min?: number | undefined; max?: number | undefined },
+  { mtu, sysfs, name, defaultKey, flowEntries }: DriverFacts,
+  report: Report,
 ): DriverState {
   const lines = (option: string): string[] => {
     const section = sections.get(`ethtool-${option}`);
     return section?.code === 0 ? section.lines : [];
   };
+  const queues = queuesOf(sysfs, name, report);
   return {
     features: parseFeatures(lines('k')),
     rings: parseLimits(lines('g')),
     channels: parseLimits(lines('l')),
     coalesce: parseCoalesce(lines('c')),
     pause: parsePause(lines('a')),
+    tuning: [
+      ...parseTuning(sections, defaultKey, report),
+      ...queues.settings,
+      ...(flowEntries === undefined || flowEntries === '0'
+        ? []
+        : [{ name: 'queue.rps_sock_flow_entries', value: flowEntries }]),
+    ],
+    layout: queues.layout,
     ...(mtu.max === undefined || mtu.max === 0 ? {} : { maxMtu: mtu.max }),
     ...(mtu.min === undefined || mtu.min === 0 ? {} : { minMtu: mtu.min }),
   };

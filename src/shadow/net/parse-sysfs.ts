@@ -9,7 +9,7 @@ type Facts = Map<string, string[]>;
 /** Facts of interfaces by name. */
 export type Sysfs = Map<string, Facts>;
 
-/** Per-interface knobs of sysfs that no other tool sets, with the value they have when nobody touched them. */
+/** Knobs of sysfs with the value they have when nobody touched them; those of the direct device are replayed. */
 const KNOBS: Record<string, string> = { threaded: '0', gro_flush_timeout: '0', napi_defer_hard_irqs: '0' };
 
 /** State of a bond rather than configuration. */
@@ -57,11 +57,13 @@ export function hardwareOf(sysfs: Sysfs, name: string, identity: DeviceIdentity)
   const [vendor, device] = [hex('pci/vendor'), hex('pci/device')];
   if (vendor === undefined || device === undefined) throw notACapture(`no PCI ids for interface "${name}"`);
   const version = factOf(sysfs, name, 'driver-version');
+  const kernel = factOf(sysfs, name, 'kernel');
   return {
     ...identity,
     name,
     driver: factOf(sysfs, name, 'driver') ?? 'none',
     ...(version === undefined ? {} : { driverVersion: version }),
+    ...(kernel === undefined ? {} : { kernel }),
     pciId: `${vendor}:${device}`,
   };
 }
@@ -131,10 +133,10 @@ export function reportSysfs(
   device: string | undefined,
   report: Report,
 ): void {
-  for (const name of new Set([carrying, device ?? carrying])) {
+  if (carrying !== device) {
     for (const [knob, untouched] of Object.entries(KNOBS)) {
-      const value = factOf(sysfs, name, knob);
-      if (value !== undefined && value !== untouched) report('sysfs', `${name}/${knob}=${value}`);
+      const value = factOf(sysfs, carrying, knob);
+      if (value !== undefined && value !== untouched) report('sysfs', `${carrying}/${knob}=${value}`);
     }
   }
   for (const upper of factsOf(sysfs, carrying, 'upper')) {

@@ -1,8 +1,10 @@
 /** Settings of the direct device's driver, held against what the destination's device can do. */
+import { tuningFate } from './fate-tuning.ts';
 import { channelKey, coalesceKey, featureKey, pauseKey, ringKey } from './keys.ts';
 import type { DeviceAbilities, DriverState, Feature, Setting } from './model.ts';
 import { type Draft, deviceWord, draft, type Findings } from './plan-draft.ts';
 import type { Stage } from './plan-model.ts';
+import { tuningDrafts } from './plan-tuning.ts';
 
 /**
  * Names that `ethtool -k` prints and `ethtool -K` does not take, with those it takes. The sums of several features
@@ -31,16 +33,13 @@ interface Pairs {
 }
 
 /** One feature: what to ask for, or why there is nothing to ask. */
-function planFeature(
-  feature: Feature,
-  abilities: DeviceAbilities | undefined,
-  pairs: Pairs,
-  found: Findings,
-) {
+function planFeature(feature: Feature, options: DriverOptions, pairs: Pairs, found: Findings) {
+  const { abilities, untouched } = options;
   if (feature.fixed) return; // the device's nature, nobody's choice
   const short = SHORT_NAMES[feature.name];
   const there = abilities?.features.find((f) => f.name === feature.name);
   if (there?.fixed && there.on !== feature.on) {
+    if (untouched.has(featureKey(feature.name))) return;
     found.losses.push({
       key: featureKey(feature.name),
       value: onOff(feature.on),
@@ -57,11 +56,11 @@ function planFeature(
 function featureDrafts(
   features: readonly Feature[],
   dev: string,
-  abilities: DeviceAbilities | undefined,
+  options: DriverOptions,
   found: Findings,
 ): Draft[] {
   const pairs: Pairs = { words: [], keys: [] };
-  for (const feature of features) planFeature(feature, abilities, pairs, found);
+  for (const feature of features) planFeature(feature, options, pairs, found);
   return pairs.words.length === 0
     ? []
     : [draft('prepare', 'ethtool', ['-K', dev, ...pairs.words], pairs.keys)];
@@ -85,17 +84,14 @@ const isReal = (setting: Setting): boolean =>
   /^(\d+|on|off)$/.test(setting.value) && !(setting.value === '0' && setting.max === '0');
 
 /** One group of numeric settings becomes one call: what fits, the nearest of what does not, and losses. */
-function groupDrafts(
-  group: Group,
-  dev: string,
-  abilities: DeviceAbilities | undefined,
-  found: Findings,
-): Draft[] {
+function groupDrafts(group: Group, dev: string, options: DriverOptions, found: Findings): Draft[] {
+  const { abilities } = options;
   const pairs: Pairs = { words: [], keys: [] };
   for (const setting of group.settings) {
     if (!isReal(setting)) continue;
     const { name, value } = setting;
     const key = group.key(name);
+    if (options.untouched.has(key)) continue; // the new device's driver has its own
     const there = group.there?.find((s) => s.name === name);
     if (group.there !== undefined && (there === undefined || !isReal(there))) {
       if (value === '0') continue; // asked for nothing, has nothing
@@ -117,8 +113,29 @@ function groupDrafts(
     : [draft(group.stage, 'ethtool', [group.option, dev, ...pairs.words], pairs.keys)];
 }
 
+export interface DriverOptions {
+  /** What the destination's device can do, where one like it was seen before. */
+  abilities: DeviceAbilities | undefined;
+  /** Keys of what nobody chose: what the source's driver begins with. */
+  untouched: ReadonlySet<string>;
+  /** Where the new device will be in the guest. */
+  pciPath: string | undefined;
+}
+
+/** Losses and adaptations of further settings that follow from what the destination's device is known to have. */
+function foresee(tuning: readonly Setting[], { abilities }: DriverOptions, found: Findings): void {
+  if (abilities?.tuning === undefined) return;
+  const there = { device: abilities.driver, tuning: abilities.tuning, layout: abilities.layout };
+  for (const setting of tuning) {
+    const fate = tuningFate(setting, there);
+    const { name: key, value } = setting;
+    if (fate?.fate === 'adapted') found.adaptations.push({ key, value, now: fate.now, how: fate.how });
+    if (fate?.fate === 'lost') found.losses.push({ key, value, why: fate.why });
+  }
+}
+
 /**
- * Driver settings as at most five calls of ethtool. Those that reset the link of some drivers are made while the
+ * Driver settings as few calls of ethtool. Those that reset the link of some drivers are made while the
  * device is down: a link that comes up twice takes seconds.
  * Abilities say what is fixed and what the largest values are. The values they hold are those of the device they were
  * learned from, which somebody may have configured: they say nothing about a fresh one.
@@ -126,9 +143,12 @@ function groupDrafts(
 export function driverDrafts(
   driver: DriverState,
   dev: string,
-  abilities: DeviceAbilities | undefined,
+  options: DriverOptions,
   found: Findings,
 ): Draft[] {
+  const { abilities, untouched } = options;
+  const tuning = (driver.tuning ?? []).filter(({ name }) => !untouched.has(name));
+  foresee(tuning, options, found);
   const groups: Group[] = [
     {
       option: '-G',
@@ -164,8 +184,9 @@ export function driverDrafts(
     },
   ];
   return [
-    ...groups.flatMap((group) => groupDrafts(group, dev, abilities, found)),
-    ...featureDrafts(driver.features, dev, abilities, found),
+    ...groups.flatMap((group) => groupDrafts(group, dev, options, found)),
+    ...featureDrafts(driver.features, dev, options, found),
+    ...tuningDrafts(tuning, dev, options.pciPath),
   ];
 }
 

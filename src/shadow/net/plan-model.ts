@@ -16,8 +16,8 @@ export const Operation = z.object({
   /** Position in the set, from 1, without gaps. */
   id: z.number().int().positive(),
   stage: Stage,
-  /** Program in the guest, or `write` for: write argv[1] into the file argv[0]. */
-  tool: z.enum(['ip', 'tc', 'ethtool', 'bridge', 'write']),
+  /** Program in the guest, `write` for: write argv[1] into the file argv[0], or `tune` for a function of `tuning.sh`. */
+  tool: z.enum(['ip', 'tc', 'ethtool', 'bridge', 'write', 'tune']),
   /** Arguments after the program's name. */
   argv: z.array(z.string()),
   /** Keys of the attributes that this operation restores. */
@@ -45,5 +45,7 @@ export const ReplayPlan = z.object({
   losses: z.array(z.object({ key: z.string(), value: z.string(), why: z.string() })),
   adaptations: z.array(z.object({ key: z.string(), value: z.string(), now: z.string(), how: z.string() })),
   warnings: z.array(z.string()),
+  /** Keys of attributes that nobody chose: the source's driver begins with their values. They are not set. */
+  untouched: z.array(z.string()).optional(),
 });
 export type ReplayPlan = z.infer<typeof ReplayPlan>;

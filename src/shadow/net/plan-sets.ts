@@ -18,6 +18,10 @@ export interface PlanContext {
   standby: NetShadow['standby'];
   enslaveNow: boolean;
   abilities: DeviceAbilities | undefined;
+  /** Keys of what nobody chose. */
+  untouched: ReadonlySet<string>;
+  /** Where the new device will be in the guest. */
+  pciPath: string;
   names: {
     /** Carries the addresses, before and after. */
     interface: string;
@@ -139,8 +143,7 @@ function lowerDrafts(context: PlanContext): Draft[] {
 export function attachSet(context: PlanContext, found: Findings): Draft[] {
   const { shadow, standIn, names, abilities } = context;
   const { link } = shadow;
-  const driver =
-    shadow.driver === undefined ? [] : driverDrafts(shadow.driver, names.direct, abilities, found);
+  const driver = shadow.driver === undefined ? [] : driverDrafts(shadow.driver, names.direct, context, found);
   const mtu = fittingMtu(link.mtu, linkKey('mtu'), abilities, found);
   if (standIn === 'none') {
     const ownMac = shadow.hardware === undefined || shadow.hardware.mac === link.mac ? {} : { mac: link.mac };

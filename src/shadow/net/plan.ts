@@ -3,8 +3,9 @@
  * user, kept in the journal, and compiled for the guest.
  */
 import { ShadowferryError } from '../../errors.ts';
+import { defaultsThere, untouchedOf } from './baseline.ts';
 import type { DeviceAbilities, NetShadow } from './model.ts';
-import { type Findings, noFindings, numbered } from './plan-draft.ts';
+import { draft, type Findings, noFindings, numbered } from './plan-draft.ts';
 import type { Continuity, ReplayPlan } from './plan-model.ts';
 import { adoptSet, attachSet, givebackSet, leaveSet, type PlanContext } from './plan-sets.ts';
 
@@ -14,6 +15,10 @@ export interface PlanOptions {
   abilities?: DeviceAbilities;
   /** Identity of the device that will arrive, where it is not the shadow's own. */
   target?: { mac?: string; pciPath?: string };
+  /** What the shadow's own kind of device begins with, by key: what has such a value, nobody chose. */
+  defaults?: Readonly<Record<string, string>>;
+  /** The new device is looked at before anything is set on it, as it is the first of its kind. */
+  learn?: boolean;
   /** With `adopt`: the direct device goes into the shadow interface at once, as nothing migrates. */
   enslaveNow?: boolean;
 }
@@ -102,6 +107,8 @@ export function planReplay(shadow: NetShadow, options: PlanOptions): ReplayPlan 
     });
   }
   const standIn = kind === 'none' ? (options.continuity === 'replay' ? 'none' : 'bond') : kind;
+  const untouched = untouchedOf(shadow, options.defaults);
+  const match = identity(shadow, options.target);
   const context: PlanContext = {
     shadow,
     standIn,
@@ -109,10 +116,14 @@ export function planReplay(shadow: NetShadow, options: PlanOptions): ReplayPlan 
     standby: bridged ? shadow.standby : undefined,
     enslaveNow: options.enslaveNow ?? false,
     abilities: options.abilities,
+    untouched: new Set(untouched),
+    pciPath: match.pciPath,
     names: namesFor(shadow, standIn),
   };
   const found = noFindings();
-  const attach = numbered(attachSet(context, found));
+  const learning = options.learn ? [draft('prepare', 'tune', ['learn', match.mac, match.pciPath])] : [];
+  const attach = numbered([...learning, ...attachSet(context, found)]);
+  found.adaptations.push(...defaultsThere(shadow, untouched, options.abilities));
   // what the addresses lose is found by both sets that carry them: told once
   const adopt = numbered(adoptSet(context, standIn === 'none' ? noFindings() : found));
   warn(context, options, found);
@@ -125,12 +136,13 @@ export function planReplay(shadow: NetShadow, options: PlanOptions): ReplayPlan 
           ? 'hold'
           : options.continuity,
     standIn,
-    match: identity(shadow, options.target),
+    match,
     deviceName: context.names.direct,
     interfaceName: context.names.interface,
     ...(context.standby === undefined ? {} : { standbyName: context.standby.name }),
     sets: { adopt, leave: numbered(leaveSet(context)), attach, giveback: numbered(givebackSet(context)) },
     ...found,
+    untouched,
   };
 }
 

@@ -215,7 +215,13 @@ describe('the program', () => {
       const calls = guest.calls().filter(([tool]) => tool === 'ethtool');
       assert.deepEqual(
         calls.map((words) => words.slice(1).join(' ')),
-        ['-G eth0 FAIL 256 tx 256', '-G eth0 FAIL 256', '-G eth0 tx 256', '-C eth0 UNSUPPORTED 3 tx-usecs 3'],
+        [
+          '-G eth0 FAIL 256 tx 256',
+          '-g eth0', // how much would fit?
+          '-G eth0 FAIL 256',
+          '-G eth0 tx 256',
+          '-C eth0 UNSUPPORTED 3 tx-usecs 3',
+        ],
       );
       const told = guest.events().filter((event) => event.e === 'op');
       assert.deepEqual(

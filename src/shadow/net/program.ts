@@ -1,12 +1,15 @@
 /** The replay program as the host sees it: its text, the files it needs, and the events that it sends. */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { captureScript } from './capture.ts';
 import { assignments, compilePlan, type GuestFile } from './compile.ts';
 import { OperationSet, type ReplayPlan, Stage } from './plan-model.ts';
 
+const textOf = (file: string): string => readFileSync(new URL(file, import.meta.url), 'utf8');
+
 /** The program's text: one POSIX shell file, the same for every guest. */
 export function programText(): string {
-  return readFileSync(new URL('./program.sh', import.meta.url), 'utf8');
+  return textOf('./program.sh');
 }
 
 /** Where the program of one device finds things in the guest. */
@@ -26,11 +29,19 @@ export function programFiles(options: ProgramOptions): GuestFile[] {
   const { dir } = options;
   return [
     { path: `${dir}/program.sh`, text: programText(), mode: 0o700 },
+    { path: `${dir}/tuning.sh`, text: textOf('./tuning.sh'), mode: 0o600 },
     { path: `${dir}/config`, text: assignments({ port: options.port ?? '' }), mode: 0o600 },
+    ...(learns(options.destination)
+      ? [{ path: `${dir}/capture.sh`, text: captureScript(), mode: 0o600 }]
+      : []),
     ...compilePlan(options.destination, `${dir}/destination`),
     ...compilePlan(options.source, `${dir}/source`),
   ];
 }
+
+/** Does the plan look at the new device before it sets anything? Then `DIR/fresh` is a capture of it. */
+export const learns = (plan: ReplayPlan): boolean =>
+  plan.sets.attach.some(({ tool, argv }) => tool === 'tune' && argv[0] === 'learn');
 
 const at = {
   /** Seconds since the guest's boot, to 10 ms, by the guest's clock. */

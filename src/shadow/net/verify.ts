@@ -1,5 +1,7 @@
 /** Compares a shadow with what the new device shows: every attribute ends as restored, adapted or lost. Pure. */
 import { attributesOf } from './attributes.ts';
+import { byDefault } from './baseline.ts';
+import { changedFate, NOTHING, type TuningFate, tuningFate } from './fate-tuning.ts';
 import { featureKey } from './keys.ts';
 import type { NetShadow, Outcome, Setting } from './model.ts';
 import type { OperationSet, ReplayPlan } from './plan-model.ts';
@@ -14,10 +16,12 @@ export interface OperationResult {
   set?: OperationSet | undefined;
 }
 
-export type VerifyPlan = Pick<ReplayPlan, 'adaptations' | 'losses'> & Partial<Pick<ReplayPlan, 'sets'>>;
+export type VerifyPlan = Pick<ReplayPlan, 'adaptations' | 'losses'> &
+  Partial<Pick<ReplayPlan, 'sets' | 'untouched'>>;
 
 /** What is known besides the two shadows. */
 interface Context {
+  before: NetShadow;
   after: NetShadow;
   /** How messages call the new device. */
   device: string;
@@ -38,10 +42,12 @@ export function verify(
 ): Outcome[] {
   const now = new Map(attributesOf(after).map(({ key, value }) => [key, value]));
   const context: Context = {
+    before,
     after,
     device: after.hardware?.driver ?? 'the new device',
     operations: operationsByKey(plan, results),
   };
+  const untouched = new Set(plan?.untouched);
   const losses = new Map(plan?.losses.map((loss) => [loss.key, loss]));
   const adaptations = new Map(plan?.adaptations.map((adaptation) => [adaptation.key, adaptation]));
   return attributesOf(before).map(({ key, value }): Outcome => {
@@ -50,6 +56,9 @@ export function verify(
     const planned = adaptations.get(key);
     if (planned !== undefined && planned.now === found) {
       return { fate: 'adapted', key, value, now: found, how: planned.how };
+    }
+    if (untouched.has(key) && after.hardware !== undefined) {
+      return { fate: 'adapted', key, value, now: found ?? NOTHING, how: byDefault(context.device) };
     }
     const loss = losses.get(key);
     if (loss !== undefined) return { fate: 'lost', key, value, why: loss.why };
@@ -112,6 +121,8 @@ function explain(key: string, value: string, found: string | undefined, context:
       return { fate: 'adapted', key, value, now: found, how: `${context.device} made it ${found}` };
     }
   }
+  const tuned = driver && tuning(key, found, context);
+  if (tuned) return tuned.fate === 'lost' ? lost(tuned.why) : { key, value, ...tuned };
   const max = driver?.maxMtu;
   if (
     (key === 'link.mtu' || key === 'lower.mtu') &&
@@ -124,6 +135,17 @@ function explain(key: string, value: string, found: string | undefined, context:
   if (key === 'link.ifindex') return lost('the interface was made anew');
   if (kind === 'bond' && context.after.standIn.kind !== 'bond') return lost('there is no bond any more');
   return lost(failure(key, context) ?? (found === undefined ? 'it is not there' : `it is now ${found}`));
+}
+
+/** What is known of a further setting of the driver that is not as it was. */
+function tuning(key: string, found: string | undefined, context: Context): TuningFate | undefined {
+  const { before, after, device } = context;
+  const setting = before.driver?.tuning?.find(({ name }) => name === key);
+  if (setting === undefined) return undefined;
+  const there = { device, tuning: after.driver?.tuning ?? [], layout: after.driver?.layout };
+  const fate = tuningFate(setting, there);
+  if (fate !== undefined || found === undefined || failure(key, context) !== undefined) return fate;
+  return changedFate(setting, found, before.driver, there);
 }
 
 /** Kinds of attributes that are the driver's settings. */
