@@ -31,3 +31,9 @@ export function deviceModel(model: string): DeviceModel {
   ]);
   return { driver, properties, queues };
 }
+
+/** QEMU's option syntax: `DRIVER,key=value,…`, with commas inside values doubled. */
+export function deviceArgument(driver: string, properties: Readonly<Record<string, string>>): string {
+  const double = (text: string) => text.replaceAll(',', ',,');
+  return [double(driver), ...Object.entries(properties).map(([key, v]) => `${key}=${double(v)}`)].join(',');
+}

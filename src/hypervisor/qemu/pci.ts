@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { identify, signalProcess, spawnDetached } from '../../base/process.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { type Qmp, QmpClient } from '../qmp/client.ts';
-import { deviceModel } from './device-model.ts';
+import { deviceArgument, deviceModel } from './device-model.ts';
 
 interface PciDevice {
   bus: number;
@@ -124,7 +124,7 @@ async function askModel(options: Parameters<typeof modelIdentity>[0]): Promise<M
       ] as const),
       ...['-S', '-qmp', `unix:${path},server=on,wait=off`],
       // on the root bus: a bridge's devices are listed only once firmware has numbered its bus
-      ...['-device', JSON.stringify({ driver, ...properties, id: 'asked', bus: 'pcie.0', romfile: '' })],
+      ...['-device', deviceArgument(driver, { ...properties, id: 'asked', bus: 'pcie.0', romfile: '' })],
     ],
     join(directory, 'log'),
   );
