@@ -165,7 +165,8 @@ export async function moveOver(
 }
 
 /** Attributes that nobody but the device decides: what another device does not have cannot be kept. */
-const OF_THE_DEVICE = /^(feature|ring|channel|coalesce|pause)\./;
+const OF_THE_DEVICE =
+  /^(feature|ring|channel|coalesce|pause|private-flag|wake|message|rss|flow-hash|clock|queue|irq)\./;
 
 /** What could have been said of a loss by somebody who does not know why. */
 const UNEXPLAINED = /^(it is now|it is not there|the operation failed(?!.*not supported))/;

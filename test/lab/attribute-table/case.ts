@@ -30,6 +30,8 @@ export interface CaseGroup {
   continuity: 'replay' | 'hold' | 'bridge';
   /** A migration beforehand, so that the shadow interface is there already when the values are set. */
   adopted?: boolean;
+  /** Processors of the guest; queues are as many as these, where the device has them. */
+  cpus?: number;
   cases: readonly AttributeCase[];
 }
 

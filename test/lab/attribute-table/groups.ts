@@ -5,6 +5,7 @@ import { DRIVER_CASES, DRIVER_LOSSES } from './driver.ts';
 import { ADDRESS_MODE, LINK_ALONE, LINK_CASES, SHADOW_INTERFACE_CASES, TOKEN } from './link.ts';
 import { QUEUEING_CASES } from './queueing.ts';
 import { NO_IPV6, SYSCTL_CASES } from './sysctl.ts';
+import { FEWER_QUEUES, MEDIA_LOSSES, OTHER_VECTORS, TUNING_LOSSES } from './tuning.ts';
 
 const only = (cases: readonly AttributeCase[], ...keys: string[]): AttributeCase[] =>
   cases.filter(({ key }) => keys.includes(key));
@@ -15,7 +16,15 @@ export const GROUPS: readonly CaseGroup[] = [
     from: 'e1000e',
     to: 'vmxnet3',
     continuity: 'replay',
-    cases: [...LINK_CASES, ...SYSCTL_CASES, TOKEN, ...ADDRESSING_CASES, ...QUEUEING_CASES, ...DRIVER_CASES],
+    cases: [
+      ...LINK_CASES,
+      ...SYSCTL_CASES,
+      TOKEN,
+      ...ADDRESSING_CASES,
+      ...QUEUEING_CASES,
+      ...DRIVER_CASES,
+      ...TUNING_LOSSES,
+    ],
   },
   {
     name: 'another MAC, no ARP, no multicast',
@@ -29,7 +38,7 @@ export const GROUPS: readonly CaseGroup[] = [
     from: 'e1000e',
     to: 'virtio-net-pci',
     continuity: 'replay',
-    cases: [...only(LINK_ALONE, 'link.master'), NO_IPV6, ...DRIVER_LOSSES],
+    cases: [...only(LINK_ALONE, 'link.master'), NO_IPV6, ...DRIVER_LOSSES, ...MEDIA_LOSSES],
   },
   {
     name: 'a shadow interface',
@@ -38,5 +47,21 @@ export const GROUPS: readonly CaseGroup[] = [
     continuity: 'hold',
     adopted: true,
     cases: SHADOW_INTERFACE_CASES,
+  },
+  {
+    name: 'as many queues, other interrupts',
+    from: 'virtio-net-pci,queues=2,rss=on',
+    to: 'vmxnet3',
+    continuity: 'replay',
+    cpus: 2,
+    cases: OTHER_VECTORS,
+  },
+  {
+    name: 'fewer queues',
+    from: 'virtio-net-pci,queues=4,rss=on',
+    to: 'virtio-net-pci,queues=2,rss=on',
+    continuity: 'replay',
+    cpus: 2,
+    cases: FEWER_QUEUES,
   },
 ];

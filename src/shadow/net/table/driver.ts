@@ -4,7 +4,7 @@ import { type AttributeGroup, group } from './row.ts';
 export const DRIVER: AttributeGroup = group({
   title: 'The driver',
   intro:
-    'Of the direct device itself, hence replayed on each new one, while it is down where a change would take the link down.',
+    'Of the direct device itself, hence replayed on each new one, while it is down where a change would take the link down. A value that is only what the old driver begins with was nobody’s choice: sizes and the like are then left to the new driver (offloads are set all the same), and a difference counts as adapted. What a driver begins with is learned from a device that nobody has touched yet; until then every value counts as chosen.',
   shared: {
     read: '`ethtool`',
     replay: '`ethtool`, one call per kind; one setting that is refused does not keep the others away',

@@ -5,5 +5,6 @@ import { LINK } from './link.ts';
 import { QUEUEING } from './queueing.ts';
 import type { AttributeGroup } from './row.ts';
 import { SYSCTL } from './sysctl.ts';
+import { TUNING } from './tuning.ts';
 
-export const TABLE: readonly AttributeGroup[] = [LINK, ADDRESSING, QUEUEING, DRIVER, SYSCTL];
+export const TABLE: readonly AttributeGroup[] = [LINK, ADDRESSING, QUEUEING, DRIVER, TUNING, SYSCTL];
