@@ -121,6 +121,11 @@ export const CATALOGUE = {
     what: 'link "{link}" cannot be given this rate or delay on this machine: {why}',
     fix: 'Load the kernel module that is named, or run the lab without this rate or delay.',
   },
+  GUEST_ACCESS: {
+    kind: 'missing',
+    what: 'there is no way into the guest of VM "{vm}": {why}',
+    fix: 'Allow guest-exec and guest-exec-status in the configuration of the guest\'s agent (allow-rpcs or block-rpcs; on RHEL /etc/sysconfig/qemu-ga), or give the VM an SSH access: "guest" in its spec.',
+  },
   GUEST_LACKS: { kind: 'missing', what: 'the guest lacks {what}', fix: '{how}' },
   CAPABILITY_MISSING: {
     kind: 'missing',
@@ -211,6 +216,11 @@ export const CATALOGUE = {
     kind: 'failed',
     what: 'the memory migration failed: {why}',
     fix: 'The VM runs on the source with its device; look at the reason and try again.',
+  },
+  SSH_FAILED: {
+    kind: 'failed',
+    what: 'SSH to {target} failed: {why}',
+    fix: "The text is ssh's own. Check address, key and known hosts of the VM's SSH access; keys only, nothing is asked.",
   },
   COMMAND_FAILED: {
     kind: 'failed',

@@ -35,6 +35,13 @@ export const PROGRAMS = [
     optional: true,
   },
   {
+    name: 'ssh',
+    package: 'openssh-client',
+    why: 'reaches guests whose agent may not run programs',
+    tasks: LAB,
+    optional: true,
+  },
+  {
     name: 'ping',
     package: 'iputils-ping',
     why: 'tries the lab networks in the tests',

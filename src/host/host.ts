@@ -19,6 +19,8 @@ export interface Host {
   readonly migrationAddress: string;
   /** Words before a program that must run on this host (they exec it, so that its pid is the program's). */
   readonly prefix: readonly string[];
+  /** Words before a program that reaches guests over their own network; none where this process does. */
+  readonly guestPrefix?: readonly string[];
   readonly qemu: { binary: string; accelerator: 'tcg' | 'kvm' };
   /** Directory of a VM's sockets and logs on this host. */
   vmDirectory(vm: string): string;

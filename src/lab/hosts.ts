@@ -6,7 +6,7 @@ import { ShadowferryError } from '../errors.ts';
 import type { Host, HostDevice } from '../host/host.ts';
 import { type Absent, removalRules, unreachableRules } from '../host/unreachable.ts';
 import { ipBatch } from './network/ip.ts';
-import { namespaceName, segment } from './network/names.ts';
+import { namespaceName, OUTSIDE, segment } from './network/names.ts';
 import { inNamespace } from './network/network.ts';
 import { migrationAddress, port } from './network/topology.ts';
 
@@ -39,6 +39,7 @@ export function labHost(options: LabHostOptions): Host {
     name,
     migrationAddress: migrationAddress(index),
     prefix: inNamespace(netns, []),
+    guestPrefix: inNamespace(namespaceName(lab, OUTSIDE), []),
     qemu,
     vmDirectory: (vm) => join(directory, name, vm),
     devices: () => devices,

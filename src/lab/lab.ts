@@ -82,6 +82,10 @@ export interface BootOptions {
   machine?: string;
   /** Instead of the lab's own guest, whose `setup` and `kernelArgs` then mean nothing. */
   guest?: GuestBoot;
+  /** The way into the guest. */
+  access?: VmSpec['guest'];
+  /** Told what the guest said on its console until it was up, before its inside is asked for anything. */
+  booted?: (serial: string) => Promise<void>;
 }
 
 /** A device as a lab's options name it: `MODEL` or `MODEL@NETWORK`. */
@@ -200,6 +204,7 @@ export class Lab implements AsyncDisposable {
       },
       disks: options.guest?.disks ?? [],
       firmwareFiles: [{ name: SETUP_FW_CFG, path: setup }],
+      ...(options.access === undefined ? {} : { guest: options.access }),
       nics: nics.map((nic) => nic.spec),
     });
   }
@@ -210,7 +215,9 @@ export class Lab implements AsyncDisposable {
     mkdirSync(join(this.directory, host.name), { recursive: true });
     const vm = await bootVm(host, this.spec(options), this.ownership, deadline('starting the VM', 30_000));
     const signal = deadline('booting the guest', options.guest?.bootMs ?? 90_000);
-    await serialSays(vmPaths(vm.qemu.directory).serial, READY_LINE, signal);
+    const { serial } = vmPaths(vm.qemu.directory);
+    await serialSays(serial, READY_LINE, signal);
+    await options.booted?.(readFileSync(serial, 'utf8'));
     await vm.agent.waitReady({ signal });
     return vm;
   }

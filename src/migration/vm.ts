@@ -2,6 +2,8 @@
 import { rmSync } from 'node:fs';
 import { z } from 'zod';
 import { ShadowferryError } from '../errors.ts';
+import { GuestAccess } from '../guest/access.ts';
+import { SshShell } from '../guest/ssh.ts';
 import { type Host, tapName } from '../host/host.ts';
 import { AgentClient } from '../hypervisor/agent/client.ts';
 import { deviceModel } from '../hypervisor/qemu/device-model.ts';
@@ -21,7 +23,8 @@ import { GuestChannel } from '../shadow/channel.ts';
 export interface RunningVm {
   readonly host: Host;
   qemu: QemuProcess;
-  readonly agent: AgentClient;
+  /** The guest's inside, by its agent or by SSH. */
+  readonly agent: GuestAccess;
   /** The line to the replay program of each NIC that may have one, by the NIC's id. */
   readonly channels: ReadonlyMap<string, GuestChannel>;
 }
@@ -67,6 +70,12 @@ export function allTaps(spec: VmSpec): { tap: string; network: string; queues: n
   ]);
 }
 
+function guestAccess(host: Host, { name, guest }: VmSpec, agent: AgentClient): GuestAccess {
+  const ssh =
+    guest.ssh === undefined ? undefined : new SshShell({ target: guest.ssh, prefix: host.guestPrefix ?? [] });
+  return new GuestAccess({ vm: name, spec: guest, agent, ssh });
+}
+
 async function connectVm(host: Host, qemu: QemuProcess, signal: AbortSignal): Promise<RunningVm> {
   const channels = new Map<string, GuestChannel>();
   try {
@@ -74,7 +83,8 @@ async function connectVm(host: Host, qemu: QemuProcess, signal: AbortSignal): Pr
       channels.set(nic, await GuestChannel.connect(socket, signal));
     }
     const path = vmPaths(qemu.directory).agent;
-    const agent = await AgentClient.connect({ path, name: `${qemu.spec.name}@${host.name}`, signal });
+    const client = await AgentClient.connect({ path, name: `${qemu.spec.name}@${host.name}`, signal });
+    const agent = guestAccess(host, qemu.spec, client);
     return { host, qemu, agent, channels };
   } catch (error) {
     for (const channel of channels.values()) channel.close();

@@ -26,6 +26,12 @@ export const TOOLS: readonly Tool[] = [
     optional: true,
   },
   {
+    name: 'ssh',
+    package: 'openssh-client',
+    why: 'reaches guests whose agent may not run programs',
+    optional: true,
+  },
+  {
     name: 'dpkg-deb',
     package: 'dpkg',
     why: 'unpacks the packages that the guest image is made from; without it that image cannot be built',

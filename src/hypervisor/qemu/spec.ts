@@ -1,5 +1,6 @@
 /** What a VM is, independent of the host that runs it. Host-specific facts (taps, sockets) are `Placement`. */
 import { z } from 'zod';
+import { GuestAccessSpec } from '../../guest/access.ts';
 
 const Id = z.string().regex(/^[a-z][a-z0-9-]{0,11}$/, 'lower-case letters, digits and dashes, at most 12');
 
@@ -46,6 +47,8 @@ export const VmSpec = z.object({
   firmwareFiles: z.array(z.object({ name: z.string().startsWith('opt/'), path: z.string() })).default([]),
   disks: z.array(DiskSpec).max(8).default([]),
   nics: z.array(NicSpec).max(8),
+  /** The way into the guest. */
+  guest: GuestAccessSpec.default(() => GuestAccessSpec.parse({})),
 });
 export type VmSpec = z.infer<typeof VmSpec>;
 

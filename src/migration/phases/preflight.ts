@@ -191,6 +191,8 @@ export async function preflight(run: Run): Promise<Preflight> {
   const signal = waitBefore(run, 'preflight', run.request.limits.agentMs * (1 + run.nics.length));
   const owned = await checkOwner(run);
   await checkRunning(run);
+  const way = await run.source.agent.choose(signal);
+  decide(run, { action: `guest by ${way.action}`, reason: way.reason });
   const guest = await askGuest(run, signal);
   const nics = await together(run.nics, (move) => nicPreflight(run, move, guest, signal));
   const postcopy = await askPostcopy(run, signal);
