@@ -10,6 +10,9 @@ const FILES = [
   'test/repo.test.ts',
 ];
 
+const UNIT = '--test-timeout=120000 --test-force-exit';
+const LAB = '--test-concurrency=1 --test-timeout=900000 --test-force-exit';
+
 function plan(...args: string[]): string[] {
   return planParts(FILES, parseArgs(args)).map(
     ({ name, files, options }) => `${name} [${options.join(' ')}]: ${files.join(' ')}`,
@@ -18,20 +21,17 @@ function plan(...args: string[]): string[] {
 
 test('units run side by side, then labs one file at a time, both sorted', () => {
   assert.deepEqual(plan(), [
-    'unit []: src/a.test.ts src/b.test.ts test/repo.test.ts',
-    'lab [--test-concurrency=1]: test/lab/a.test.ts test/lab/b.test.ts',
+    `unit [${UNIT}]: src/a.test.ts src/b.test.ts test/repo.test.ts`,
+    `lab [${LAB}]: test/lab/a.test.ts test/lab/b.test.ts`,
   ]);
 });
 
 test('a part, files, and options for the runner can be chosen', () => {
-  assert.deepEqual(plan('--unit', './src/a'), ['unit []: src/a.test.ts']);
+  assert.deepEqual(plan('--unit', './src/a'), [`unit [${UNIT}]: src/a.test.ts`]);
   assert.deepEqual(plan('--lab', '--test-only'), [
-    'lab [--test-concurrency=1 --test-only]: test/lab/a.test.ts test/lab/b.test.ts',
+    `lab [${LAB} --test-only]: test/lab/a.test.ts test/lab/b.test.ts`,
   ]);
-  assert.deepEqual(plan('a.test.ts'), [
-    'unit []: src/a.test.ts',
-    'lab [--test-concurrency=1]: test/lab/a.test.ts',
-  ]);
+  assert.deepEqual(plan('a.test.ts'), [`unit [${UNIT}]: src/a.test.ts`, `lab [${LAB}]: test/lab/a.test.ts`]);
   assert.deepEqual(plan('nothing'), []);
   assert.throws(() => plan('--labs'), new RangeError('--labs'));
 });

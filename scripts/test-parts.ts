@@ -35,6 +35,17 @@ function isLab(file: string): boolean {
 }
 
 /**
+ * A test that hangs fails after its part's time, in ms, where it does not set its own, and what it leaves open does
+ * not keep the runner. A lab test boots guests on machines that may be slow and busy.
+ */
+const LONGEST_TEST_MS = { unit: 120_000, lab: 900_000 };
+
+const endingOptions = (part: TestPart['name']): string[] => [
+  `--test-timeout=${LONGEST_TEST_MS[part]}`,
+  '--test-force-exit',
+];
+
+/**
  * Divides test files (paths from the checkout) into parts, in running order. Lab tests run one file at a time:
  * their virtual machines would disturb each other's times. Parts without files are left out.
  */
@@ -46,10 +57,11 @@ export function planParts(files: readonly string[], request: TestRequest): TestP
   const unit = wanted.filter((file) => !isLab(file));
   const lab = wanted.filter(isLab);
   if (request.unit && unit.length > 0) {
-    parts.push({ name: 'unit', files: unit, options: request.runnerOptions });
+    parts.push({ name: 'unit', files: unit, options: [...endingOptions('unit'), ...request.runnerOptions] });
   }
   if (request.lab && lab.length > 0) {
-    parts.push({ name: 'lab', files: lab, options: ['--test-concurrency=1', ...request.runnerOptions] });
+    const options = ['--test-concurrency=1', ...endingOptions('lab'), ...request.runnerOptions];
+    parts.push({ name: 'lab', files: lab, options });
   }
   return parts;
 }

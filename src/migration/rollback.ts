@@ -92,16 +92,19 @@ async function endDestination(run: Run, live: RunningVm | undefined): Promise<vo
   if (qemu !== undefined) await endQemu(qemu);
 }
 
+/** How long the program has to finish what it is about, before it is ended from outside. */
+const STOP_MS = 5_000;
+
 async function removeFromGuest(run: Run, { nic }: NicMove): Promise<void> {
-  const { agent } = run.source;
   const channel = channelOf(run.source, nic.id);
-  const dir = programDirectory(nic.id);
-  const signal = waitAfter('the end of the program in the guest', 10_000);
-  const stopped = channel.waitFor((event) => event.e === 'stopped', signal);
+  const stopped = channel.waitFor(
+    (event) => event.e === 'stopped',
+    waitAfter('the last words of the program in the guest', STOP_MS),
+  );
   channel.send('stop');
-  // a program that never started cannot say that it stopped; its files go all the same
-  await Promise.race([stopped, removeProgram(agent, dir, signal)]);
-  await removeProgram(agent, dir, signal);
+  await stopped.catch(() => {}); // one that never started, or does not hear us, cannot say that it stopped
+  const signal = waitAfter('the end of the program in the guest', 10_000);
+  await removeProgram(run.source.agent, programDirectory(nic.id), signal);
 }
 
 async function perform(run: Run, undo: Undo, destination: RunningVm | undefined): Promise<void> {

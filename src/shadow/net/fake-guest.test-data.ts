@@ -5,9 +5,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
+  constants,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   watch,
@@ -15,6 +19,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { deadline, raceSignal } from '../../base/deadline.ts';
 import { exec } from '../../base/exec.ts';
 import type { GuestFile } from './compile.ts';
@@ -118,6 +123,46 @@ export class LogOfProgram {
   }
 }
 
+/** Process groups of programs that may still run; a test that failed, or was ended, leaves none behind. */
+const groups = new Set<number>();
+process.once('exit', () => groups.forEach(killGroup));
+
+function killGroup(group: number): void {
+  try {
+    process.kill(-group, 'SIGKILL');
+  } catch {
+    // it has ended
+  }
+}
+
+/** Does a process of the group run? One that has ended and waits to be reaped does not: some inits take seconds. */
+function groupRuns(group: number): boolean {
+  try {
+    process.kill(-group, 0);
+  } catch {
+    return false;
+  }
+  return readdirSync('/proc').some((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      const [state = '', , of] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return Number(of) === group && !'ZX'.includes(state);
+    } catch {
+      return false; // it has ended meanwhile
+    }
+  });
+}
+
+/** Waits until no process of a group runs; they are nobody's children, so there is no event to wait for. */
+export async function groupEnds(group: number): Promise<void> {
+  const signal = deadline(`the end of process group ${group}`, 20_000);
+  while (groupRuns(group)) {
+    signal.throwIfAborted();
+    await setTimeout(5);
+  }
+}
+
 export class FakeGuest {
   readonly base: string = mkdtempSync(join(tmpdir(), 'fake-guest-'));
   readonly root: string = join(this.base, 'root');
@@ -125,6 +170,7 @@ export class FakeGuest {
   readonly #record = join(this.base, 'record');
   readonly #port = join(this.base, 'port');
   readonly #log = new LogOfProgram(join(this.dir, 'log.jsonl'));
+  readonly #groups: number[] = [];
   #program: ChildProcess | undefined;
 
   /** The tree has the device of `plan`, under the name `device`, down and with a link. */
@@ -180,12 +226,30 @@ export class FakeGuest {
       detached: true,
       env: { SHADOWFERRY_ROOT: this.root, SHADOWFERRY_TOOLS: join(this.base, 'bin') },
     });
+    const { pid } = this.#program;
+    if (pid !== undefined) {
+      this.#groups.push(pid);
+      groups.add(pid);
+    }
     await this.event('ready');
   }
 
-  /** What the program was told by a host, which is heard by the program only. */
+  /** Runs `program.sh DIR end`, as a host does whose word does not reach the program. */
+  async endFromOutside([program, ...args]: readonly [string, ...string[]]): Promise<void> {
+    await exec([program, ...args, join(this.dir, 'program.sh'), this.dir, 'end']);
+  }
+
+  /**
+   * What the program was told by a host, which is heard by the program only.
+   * @throws ENXIO when no program listens.
+   */
   command(text: string): void {
-    writeFileSync(this.#port, `${text}\n`, { flag: 'a' });
+    const port = openSync(this.#port, constants.O_WRONLY | constants.O_NONBLOCK);
+    try {
+      writeFileSync(port, `${text}\n`);
+    } finally {
+      closeSync(port);
+    }
   }
 
   events(): ProgramEvent[] {
@@ -213,18 +277,17 @@ export class FakeGuest {
     return this.#program?.pid ?? 0;
   }
 
-  /** Waits until the program has ended. */
-  async stopped(): Promise<void> {
-    const program = this.#program;
-    if (program?.exitCode !== null || program.signalCode !== null) return;
-    const ended = new Promise<void>((resolve) => program.once('exit', () => resolve()));
-    await raceSignal(ended, deadline('the end of the program', 10_000));
-  }
-
-  /** Ends the program, if it still runs, and removes the tree. */
+  /** Ends the program, if it still runs, with all that it started, and removes the tree. */
   async end(): Promise<void> {
     this.#program?.kill('SIGTERM');
-    await this.stopped();
-    rmSync(this.base, { recursive: true, force: true });
+    try {
+      await Promise.all(this.#groups.map(groupEnds));
+    } finally {
+      for (const group of this.#groups) {
+        killGroup(group);
+        groups.delete(group);
+      }
+      rmSync(this.base, { recursive: true, force: true, maxRetries: 5 });
+    }
   }
 }

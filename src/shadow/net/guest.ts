@@ -106,8 +106,12 @@ export async function replayAgain(
   if (script !== '') await runScript(shell, script, [], { signal, check: false });
 }
 
-/** The program, told to stop, removes its own files at the same moment: what `rm` then finds half gone it leaves. */
+/**
+ * The program is ended from outside, as it may not hear the host. What it removes itself at the same moment, and `rm`
+ * then finds half gone, is tried again.
+ */
 const REMOVE = `
+if [ -r "$1/program.sh" ]; then /bin/sh "$1/program.sh" "$1" end; fi
 n=0
 while rm -rf "$1"; [ -e "$1" ] && [ $n -lt 40 ]; do
   n=$((n + 1))
@@ -117,7 +121,8 @@ done
 `;
 
 /**
- * Removes what `installProgram` left; the program itself is told to stop over the channel before.
+ * Ends the program, if it still runs, and removes what `installProgram` left. Who can tell it over the channel to
+ * stop does so before, as it then finishes what it is about.
  * @throws ShadowferryError GUEST_COMMAND_FAILED when it cannot be removed, and those of the agent.
  */
 export async function removeProgram(shell: GuestShell, dir: string, signal: AbortSignal): Promise<void> {

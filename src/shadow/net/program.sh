@@ -3,6 +3,7 @@
 #
 #   program.sh DIR        starts it in the background and returns
 #   program.sh DIR run    runs it in the foreground
+#   program.sh DIR end    ends it, whatever state it is in, and removes what it made
 #
 # DIR/config        port= the virtio-serial port to the host, may be empty
 # DIR/source        compiled plan for the device that leaves, used for adopt, leave, giveback and rollback
@@ -12,6 +13,10 @@
 # It travels in the guest's memory and acts without a word from any host. It waits for link events and commands in
 # one place, a fifo, and never polls. Processes are what it must save: each costs 5 to 10 ms in an emulated guest,
 # so sysfs, /proc and strings are the shell's own work. Runs under dash, busybox ash and bash.
+#
+# No signal is caught: a shell that is told in between its look at what has come and its wait for more would sleep on,
+# and a child that has the shell's trap still, because it was forked just now, would lose it. Whatever ends the
+# program, the kernel closes what it had open; that wakes the keeper, which ends all the others.
 
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -22,7 +27,7 @@ umask 077
 dir=${1:?usage: program.sh DIR [run]}
 root=${SHADOWFERRY_ROOT-} # tests put a made-up /sys and /proc/sys here
 
-if [ "${2-}" != run ]; then
+if [ $# -lt 2 ]; then
   if [ ! -r "$dir/config" ]; then
     echo "program.sh: there is no $dir/config" >&2
     exit 1
@@ -41,6 +46,7 @@ fi
 
 run=$dir/run
 pids=$dir.pids # beside, as the directory is made anew for the next migration
+link_file=$root/run/systemd/network/10-shadowferry-${dir##*/}.link # what udev is told
 net=$root/sys/class/net
 config_port=
 # Largest number of lines that wait for a host that does not read: the pipe takes 64 KiB, a line is below 400 bytes.
@@ -77,27 +83,54 @@ born_at() {
   born=$1
 }
 
-# Ends what an earlier program of this directory left behind. A pid counts only with its start time.
-end_earlier() {
-  [ -r "$pids" ] || return 0
-  earlier=
-  while read -r pid since own_group; do
+# Sets `keeper` and `others` to the noted processes that still run, as arguments of kill. A pid counts only with its
+# start time.
+find_noted() {
+  keeper=''
+  others=''
+  if [ ! -r "$pids" ]; then return 0; fi
+  while read -r pid since own_group role; do
     if born_at "$pid" && [ "$born" = "$since" ]; then
-      earlier="$earlier $pid"
-      if [ "$own_group" = 1 ]; then earlier="$earlier -$group"; fi
+      if [ "$own_group" = 1 ]; then others="$others -$group"; fi
+      if [ "$role" = keeper ]; then keeper=$pid; else others="$others $pid"; fi
     fi
   done <"$pids"
-  # shellcheck disable=SC2086 # pids, to be split
-  if [ -n "$earlier" ]; then kill -s KILL -- $earlier; fi
 }
 
-# Notes a process for end_earlier.
+# Ends what an earlier program of this directory left behind; its keeper first, as that removes files.
+end_earlier() {
+  find_noted
+  # shellcheck disable=SC2086 # pids, to be split
+  if [ -n "$keeper$others" ]; then kill -s KILL -- $keeper $others 2>/dev/null; fi
+}
+
+# Notes a process of the program: note PID [keeper].
 note() {
   if born_at "$1"; then
     own_group=0
     if [ "$group" = "$$" ]; then own_group=1; fi
-    printf '%s %s %s\n' "$1" "$born" "$own_group" >>"$pids"
+    printf '%s %s %s %s\n' "$1" "$born" "$own_group" "${2-}" >>"$pids"
   fi
+}
+
+# Removes all that the program made beside its log; the notes last, as long as they are there somebody can be ended.
+clean() {
+  rm -rf "$link_file" "$run" "$pids"
+}
+
+# Waits until the program has ended, and then ends what it started. A process of its own. Nothing but the program, and
+# what it waits for, has the other end of what is read here.
+keep() {
+  trap '' TERM INT HUP
+  read -r rest <&8
+  find_noted
+  writer=
+  if [ -r "$run/writer" ]; then read -r writer <"$run/writer"; fi
+  clean
+  # It ends by itself when it has passed on the last words, unless no host reads them.
+  if [ -n "$writer" ] && born_at "$writer"; then sleep 0.2 || sleep 1; fi
+  # shellcheck disable=SC2086 # pids, to be split
+  if [ -n "$others" ]; then kill -s KILL -- $others 2>/dev/null; fi
 }
 
 # ---------------------------------------------------------------- telling
@@ -485,7 +518,7 @@ look_again() {
   (
     sleep 1
     echo 'look again' >&3
-  ) 5>&- 6>&- &
+  ) 5>&- 6>&- 9>&- &
 }
 
 claimed_it() {
@@ -690,41 +723,24 @@ obey() {
 
 # Copies commands from the port to the fifo. While no host is connected the port reads as ended.
 read_port() {
-  child=
-  trap 'kill "$child" 2>/dev/null; exit 0' TERM
   while :; do
-    cat <&4 >&3 2>/dev/null 5>&- 6>&- &
-    child=$!
-    wait "$child"
-    sleep 1 &
-    child=$!
-    wait "$child"
+    while IFS= read -r said_line <&4; do
+      printf '%s\n' "$said_line" >&3
+    done
+    sleep 1
   done
 }
 
 # udev would rename the device after us, if it looked before us: it gets told the same name.
 tell_udev() {
   if [ ! -d "$root/run/udev" ]; then return 0; fi
-  link_file=$root/run/systemd/network/10-shadowferry-${dir##*/}.link
   mkdir -p "${link_file%/*}"
   printf '[Match]\nPath=*pci-%s\nMACAddress=%s\n\n[Link]\nNamePolicy=\nName=%s\n' \
     "$match_pci" "$match_mac" "$device" >"$link_file"
 }
 
-end() {
-  trap '' TERM INT HUP
-  IFS=' ' # the signal may have come while a read had another
-  # shellcheck disable=SC2086 # pids, to be split
-  kill $children 2>/dev/null
-  if [ -n "$monitor" ]; then kill -s CONT "$monitor" 2>/dev/null; fi # stopped, it would not hear it
-  if [ -n "$link_file" ]; then rm -f "$link_file"; fi
-  rm -rf "$run" "$pids"
-}
-
 # All that the program remembers.
 reset() {
-  children=''      # pids to end with us
-  link_file=''     # what udev was told
   ip=''            # path of ip
   monitor=''       # pid of what tells link events
   port=''          # from the configuration
@@ -754,8 +770,17 @@ start() {
   end_earlier
   rm -f "$run"/* "$pids"
   exec 6>"$dir/log.jsonl"
-  trap end EXIT
-  trap 'exit 0' TERM INT HUP
+  # The fifos are open both ways, so that neither an end nor a missing reader is ever seen on them.
+  mkfifo "$run/in" "$run/out" "$run/life" || exit 1
+  exec 3<>"$run/in" 5<>"$run/out" 9<>"$run/life"
+  # By `exec`, as a shell keeps copies of what it redirects for a function. It opens what it reads while it is its own
+  # writer, so it cannot wait for one.
+  (
+    exec 3>&- 5>&- 6>&- 8<"$run/life" 9>&-
+    keep
+  ) &
+  note "$!" keeper
+  note "$$"
   # shellcheck source=/dev/null
   . "$dir/config"
   if find_tool ip; then ip=$path; fi
@@ -764,14 +789,9 @@ start() {
     fail start 'the guest has no ip (iproute2)'
     exit 1
   fi
-  note "$$"
-  # The fifos are open both ways, so that neither an end nor a missing reader is ever seen on them.
-  mkfifo "$run/in" "$run/out" || exit 1
-  exec 3<>"$run/in" 5<>"$run/out"
   if [ -n "$port" ]; then open_port; fi
-  "$ip" -o monitor link >&3 3>&- 4>&- 5>&- 6>&- &
+  "$ip" -o monitor link >"$run/in" 3>&- 5>&- 6>&- 9>&- &
   monitor=$!
-  children="$children $!"
   note "$!"
   if [ -r "$plan/adopt.steps" ] && [ ! -e "$net/bonding_masters" ] && find_tool modprobe; then
     "$path" bonding max_bonds=0 >/dev/null 2>&1 # now, not during the gap; by itself it makes an interface bond0
@@ -795,15 +815,30 @@ open_port() {
   done
   exec 4<>"$port"
   config_port=$port
-  read_port &
-  children="$children $!"
+  (
+    exec 3>"$run/in" 5>&- 6>&- 9>&-
+    read_port
+  ) &
   note "$!"
   # A host that does not read blocks this process, not us.
-  cat <&5 >&4 3>&- 6>&- 2>/dev/null &
-  children="$children $!"
+  cat <"$run/out" >&4 3>&- 4>&- 5>&- 6>&- 9>&- 2>/dev/null &
   note "$!"
+  printf '%s\n' "$!" >"$run/writer"
+  exec 4>&-
 }
 
+case ${2-} in
+  run) ;;
+  end)
+    end_earlier
+    clean
+    exit 0
+    ;;
+  *)
+    echo "program.sh: what is '$2'? There are run and end" >&2
+    exit 1
+    ;;
+esac
 start
 emit ready "\"pid\":$$"
 while read -r event <&3; do

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
-import { deadline } from '../../base/deadline.ts';
-import { FakeGuest, hasShell, SHELLS } from './fake-guest.test-data.ts';
+import { FakeGuest, groupEnds, hasShell, SHELLS } from './fake-guest.test-data.ts';
 import { bonded, hostileShadow, LINK, route, STANDBY, shadow } from './plan.test-data.ts';
 import { planReplay } from './plan.ts';
 import type { Operation, ReplayPlan } from './plan-model.ts';
@@ -41,20 +40,6 @@ function expectedFiles(operations: readonly Operation[], renamed: [string, strin
       files.set(file.replace(`/sys/class/net/${renamed[0]}/`, `/sys/class/net/${renamed[1]}/`), value);
   }
   return files;
-}
-
-/** Waits until no process of a group is left; who reaps them is not known to us, so there is no event to wait for. */
-async function groupEnds(group: number): Promise<void> {
-  const signal = deadline(`the end of process group ${group}`, 10_000);
-  for (;;) {
-    signal.throwIfAborted();
-    try {
-      process.kill(-group, 0);
-    } catch {
-      return;
-    }
-    await setTimeout(5);
-  }
 }
 
 /** Runs `act` while the guest's `ip` does nothing and says that all is well. */
@@ -356,9 +341,16 @@ describe('the program', () => {
   });
 
   for (const each of shells) {
-    it(`leaves no process behind in ${each.join(' ')}, neither its own nor an earlier program's`, async () => {
+    const name = each.join(' ');
+
+    it(`leaves no process and no file behind in ${name}, neither its own nor an earlier program's`, async () => {
       const plan = planReplay(shadow(), { continuity: 'replay' });
       await withGuest(plan, async (guest) => {
+        const ended = async (group: number) => {
+          await groupEnds(group);
+          assert.ok(!existsSync(join(guest.dir, 'run')));
+          assert.ok(!existsSync(`${guest.dir}.pids`));
+        };
         await guest.start(each, plan);
         const earlier = guest.pid;
         await guest.start(each, plan);
@@ -368,12 +360,29 @@ describe('the program', () => {
         await guest.event('replayed');
         guest.command('stop');
         await guest.event('stopped');
-        await groupEnds(told);
+        await ended(told);
         await guest.start(each, plan);
-        process.kill(guest.pid, 'SIGTERM');
-        await groupEnds(guest.pid);
+        await guest.endFromOutside(each);
+        await ended(guest.pid);
+        await guest.endFromOutside(each); // and once more, when there is nothing to end
       });
     });
+
+    for (const signal of ['SIGTERM', 'SIGKILL', 'SIGHUP', 'SIGINT'] as const) {
+      it(`leaves nothing behind in ${name} when ${signal} ends it at any moment`, async () => {
+        const plan = planReplay(shadow(), { continuity: 'replay' });
+        await withGuest(plan, async (guest) => {
+          for (let times = 0; times < 3; times += 1) {
+            // as early as can be: what it started may not even be what it is to be
+            await guest.start(each, plan);
+            process.kill(guest.pid, signal);
+            await groupEnds(guest.pid);
+            assert.ok(!existsSync(join(guest.dir, 'run')));
+            assert.ok(!existsSync(`${guest.dir}.pids`));
+          }
+        });
+      });
+    }
   }
 });
 
