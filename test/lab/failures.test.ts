@@ -9,7 +9,7 @@ import { exec } from '../../src/base/exec.ts';
 import type { Host } from '../../src/host/host.ts';
 import { guestPciPath } from '../../src/hypervisor/qemu/pci.ts';
 import { findQemu } from '../../src/hypervisor/qemu/process.ts';
-import { vmPaths } from '../../src/hypervisor/qemu/spec.ts';
+import { CHANNEL_PORT, vmPaths } from '../../src/hypervisor/qemu/spec.ts';
 import { QmpClient } from '../../src/hypervisor/qmp/client.ts';
 import { qomList, queryStatus } from '../../src/hypervisor/qmp/commands.ts';
 import { QmpProxy } from '../../src/hypervisor/qmp/proxy.ts';
@@ -25,6 +25,7 @@ import { type MigrationRequest, parseRequest } from '../../src/migration/request
 import type { RunningVm } from '../../src/migration/vm.ts';
 import { attributesOf } from '../../src/shadow/net/attributes.ts';
 import { captureShadow } from '../../src/shadow/net/guest.ts';
+import { inGuest } from './migrating.ts';
 
 const MAC = '52:54:00:5f:00:10';
 
@@ -91,6 +92,8 @@ async function assertNothingLeft(): Promise<void> {
   assert.deepEqual(lab.journal.migrations({ open: true }), []);
   const files = await vm.agent.exec(['/bin/ls', '-A', '/run/shadowferry'], {});
   assert.equal(files.stdout.trim(), '', 'files of the replay program are left in the guest');
+  const processes = await inGuest(vm, "grep -l 'run/shadowferr[y]' /proc/[0-9]*/cmdline || :");
+  assert.equal(processes.trim(), '', 'processes of the replay program are left in the guest');
 }
 
 /** Runs an attempt that must be taken back, under traffic. */
@@ -193,6 +196,16 @@ describe('before the commit, whatever fails leaves the VM as it was', () => {
       await vm.qemu.monitor.close();
       await proxy.close();
       vm.qemu = { ...vm.qemu, monitor: await connect(upstream) };
+    }
+  });
+
+  test('the program in the guest is not heard, and does not hear', async () => {
+    const hold = `(exec 3<>"$1" && exec sleep 1000) </dev/null >/dev/null 2>&1 & echo $!`;
+    const holder = await inGuest(vm, hold, [`/dev/virtio-ports/${CHANNEL_PORT}`]);
+    try {
+      await assertTakenBack({ request: { limits: { agentMs: 8000 } } as never }, 'DEADLINE');
+    } finally {
+      await inGuest(vm, 'kill "$1"', [holder.trim()]);
     }
   });
 
