@@ -9,7 +9,7 @@ import { exec } from '../../src/base/exec.ts';
 import type { Host } from '../../src/host/host.ts';
 import { guestPciPath } from '../../src/hypervisor/qemu/pci.ts';
 import { findQemu } from '../../src/hypervisor/qemu/process.ts';
-import { CHANNEL_PORT, vmPaths } from '../../src/hypervisor/qemu/spec.ts';
+import { channelPorts, vmPaths } from '../../src/hypervisor/qemu/spec.ts';
 import { QmpClient } from '../../src/hypervisor/qmp/client.ts';
 import { qomList, queryStatus } from '../../src/hypervisor/qmp/commands.ts';
 import { QmpProxy } from '../../src/hypervisor/qmp/proxy.ts';
@@ -201,7 +201,9 @@ describe('before the commit, whatever fails leaves the VM as it was', () => {
 
   test('the program in the guest is not heard, and does not hear', async () => {
     const hold = `(exec 3<>"$1" && exec sleep 1000) </dev/null >/dev/null 2>&1 & echo $!`;
-    const holder = await inGuest(vm, hold, [`/dev/virtio-ports/${CHANNEL_PORT}`]);
+    const [port] = channelPorts(vm.qemu.spec, vm.qemu.directory);
+    assert.ok(port);
+    const holder = await inGuest(vm, hold, [port.guestPath]);
     try {
       await assertTakenBack({ request: { limits: { agentMs: 8000 } } as never }, 'DEADLINE');
     } finally {
