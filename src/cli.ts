@@ -11,6 +11,7 @@ import { registerLab } from './commands/lab.ts';
 import { registerMigrate } from './commands/migrate.ts';
 import { registerMigrations } from './commands/migrations.ts';
 import { registerShadow } from './commands/shadow.ts';
+import { registerSwap } from './commands/swap.ts';
 import { ShadowferryError, toShadowferryError } from './errors.ts';
 
 function version(): string {
@@ -44,6 +45,7 @@ async function main(args: readonly string[]): Promise<void> {
   registerDoctor(program);
   registerLab(program);
   registerMigrate(program);
+  registerSwap(program);
   registerAttach(program);
   registerMigrations(program);
   registerShadow(program);

@@ -59,6 +59,7 @@ export function resultLine(
   const { opened = 0, survived = 0, outOfOrder = 0, corrupt = 0 } = observed?.connections ?? {};
   return {
     type: 'result',
+    ...(result.kind === undefined ? {} : { kind: result.kind }),
     ok: result.ok && (observed === undefined || (survived === opened && outOfOrder === 0 && corrupt === 0)),
     ending: result.ending,
     id: result.id,
@@ -151,12 +152,15 @@ function rows(result: MigrationResult, observed: Observation | undefined): [stri
     const why = nic.error === undefined ? '' : `: ${nic.error.message}`;
     return ['Device', `${nic.nic}: ${device(nic.from)} → ${device(there)}, ${nic.continuity ?? '-'}${why}`];
   });
+  const memory = result.kind === undefined ? `, memory by ${result.strategy ?? '-'}` : '';
   const told: [string, string][] = [
-    ['VM', `${result.vm}, ${result.source} → ${result.destination}: ${result.ending}`],
+    result.kind === undefined
+      ? ['VM', `${result.vm}, ${result.source} → ${result.destination}: ${result.ending}`]
+      : [result.kind === 'swap' ? 'Swap' : 'Rescue', `${result.vm} on ${result.source}: ${result.ending}`],
     ...(devices.length > 1
       ? devices
       : [['Device', `${device(from)} → ${device(to)}`] satisfies [string, string]]),
-    ['Continuity', `${result.continuity ?? '-'}, memory by ${result.strategy ?? '-'}`],
+    ['Continuity', `${result.continuity ?? '-'}${memory}`],
   ];
   if (observed !== undefined) {
     const { connections, outageMs } = observed;
@@ -166,7 +170,7 @@ function rows(result: MigrationResult, observed: Observation | undefined): [stri
     told.push(['Outage', `TCP ${formatMs(outageMs.tcp)}, ICMP ${icmp} (longest gap, from outside)`]);
   }
   if (result.blackoutMs !== null) told.push(['Blackout', `${formatMs(result.blackoutMs)} (vCPUs stopped)`]);
-  told.push(['Memory', `${formatBytes(result.memoryBytes)} sent`]);
+  if (result.kind === undefined) told.push(['Memory', `${formatBytes(result.memoryBytes)} sent`]);
   if (result.ending === 'completed') {
     const counts = `${shadow.restored.length} restored, ${shadow.adapted.length} adapted, ${shadow.lost.length} lost`;
     told.push(['Shadow', `${shadow.captured} attributes captured: ${counts}`]);

@@ -6,20 +6,24 @@ import type { Lab } from '../lab/lab.ts';
 import { openStandingLab } from '../lab/standing.ts';
 import { degradedMigration, summaryOf } from '../migration/history.ts';
 import type { JournalMigration } from '../migration/journal.ts';
+import { swapOf } from '../migration/swap/history.ts';
 import { fixedStateDirectory, print } from './options.ts';
 
 function entry(lab: Lab, migration: JournalMigration) {
   const { id, vm, source, destination, ending } = migration;
+  const swap = swapOf(migration);
   const figures = summaryOf(migration);
   const degraded = ending === 'degraded' && degradedMigration(lab.journal, vm)?.id === id;
   return {
     id,
+    kind: swap?.kind ?? 'migration',
     vm,
     source,
     destination,
+    ...(swap === undefined ? {} : { nic: swap.device ?? null, with: swap.with }),
     begunMs: migration.created,
     ending,
-    /** Whether the VM still lacks the device that this migration could not give it. */
+    /** Whether the VM still lacks the device that this could not give it. */
     degraded,
     totalMs: figures?.totalMs ?? null,
     blackoutMs: figures?.blackoutMs ?? null,
@@ -28,7 +32,7 @@ function entry(lab: Lab, migration: JournalMigration) {
 }
 
 function render(each: ReturnType<typeof entry>): string {
-  const { id, vm, source, destination, ending, degraded, totalMs, blackoutMs, error } = each;
+  const { id, kind, vm, source, destination, ending, degraded, totalMs, blackoutMs, error } = each;
   const how = ending === 'degraded' && !degraded ? 'degraded, attached since' : (ending ?? 'not ended');
   const times = [
     ...(totalMs === null ? [] : [formatMs(totalMs)]),
@@ -36,7 +40,9 @@ function render(each: ReturnType<typeof entry>): string {
   ];
   const when = new Date(each.begunMs).toISOString();
   const why = error === null ? '' : `  ${error.message} (${error.code})`;
-  return `${id}  ${when}  ${vm} ${source} → ${destination}  ${how}  ${times.join(', ')}${why}`;
+  const what =
+    kind === 'migration' ? `${source} → ${destination}` : `${kind} on ${source}, with ${each.with}`;
+  return `${id}  ${when}  ${vm} ${what}  ${how}  ${times.join(', ')}${why}`;
 }
 
 async function migrations(vm: string | undefined, options: { json?: boolean }): Promise<void> {
@@ -58,7 +64,7 @@ async function migrations(vm: string | undefined, options: { json?: boolean }): 
 export function registerMigrations(program: Command): void {
   program
     .command('migrations')
-    .description('list the migrations of the lab')
+    .description('list the migrations, swaps and rescues of the lab')
     .argument('[vm]', 'only those of this VM')
     .option('--json', 'print one line of JSON')
     .action(migrations);

@@ -25,6 +25,8 @@ const TITLES: Record<Phase, string> = {
   settle: 'settle: compare, clean the source',
 };
 
+const MIGRATION: ReadonlyMap<Phase, string> = new Map(PHASES.map((phase) => [phase, TITLES[phase]]));
+
 function describe(event: ProgressEvent): string {
   const eta = event.etaMs === null ? 'no end at this rate' : `${formatMs(event.etaMs)} left`;
   const sent = `${formatBytes(event.transferred)} sent, ${formatBytes(event.remaining)} remain`;
@@ -42,9 +44,9 @@ interface Slot {
  * A list of the phases that fills as they end; plain lines where the output is no terminal, and with `plain` (where
  * something else is written in between).
  */
-export function listProgress(plain = false): ProgressView {
+export function listProgress(plain = false, titles: ReadonlyMap<Phase, string> = MIGRATION): ProgressView {
   const slots = new Map<Phase, Slot>();
-  for (const phase of PHASES) {
+  for (const phase of titles.keys()) {
     const ended = Promise.withResolvers<void>();
     ended.promise.catch(() => {}); // told through the list
     slots.set(phase, { begun: Promise.withResolvers<void>(), ended, say: () => {} });
@@ -53,7 +55,7 @@ export function listProgress(plain = false): ProgressView {
   const over = new AbortController();
   const list = new Listr(
     [...slots].map(([phase, slot]) => ({
-      title: TITLES[phase],
+      title: titles.get(phase) ?? phase,
       task: async (_, task) => {
         slot.say = (text) => {
           task.output = text;

@@ -4,6 +4,7 @@ import { ShadowferryError } from '../errors.ts';
 import { NetShadow } from '../shadow/net/model.ts';
 import { ReplayPlan } from '../shadow/net/plan-model.ts';
 import type { Journal, JournalMigration } from './journal.ts';
+import { swapOf } from './swap/history.ts';
 
 /** Kinds of notes that a later process needs. */
 export const NOTE = {
@@ -70,7 +71,9 @@ export function stagedOf(journal: Journal, migration: string): Map<string, Stage
 
 /** Figures of the last migration of this VM that went well: the best that is known beforehand. */
 export function lastFigures(journal: Journal, vm: string): (Summary & { id: string }) | undefined {
-  const last = journal.migrations({ vm }).findLast(({ ending }) => ending === 'completed');
+  const last = journal
+    .migrations({ vm })
+    .findLast((entry) => entry.ending === 'completed' && swapOf(entry) === undefined);
   const summary = last === undefined ? undefined : summaryOf(last);
   return last === undefined || summary === undefined ? undefined : { ...summary, id: last.id };
 }

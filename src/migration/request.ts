@@ -42,9 +42,9 @@ export const MigrationRequest = z.object({
 });
 export type MigrationRequest = z.infer<typeof MigrationRequest>;
 
-/** Checks a request's shape. @throws INPUT_FIELD or UNKNOWN_MODE naming the first field that is wrong. */
-export function parseRequest(input: unknown): MigrationRequest {
-  const parsed = MigrationRequest.safeParse(input);
+/** Checks the shape of what a user asks. @throws INPUT_FIELD or UNKNOWN_MODE naming the first field that is wrong. */
+export function parseFields<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+  const parsed = schema.safeParse(input);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const field = issue?.path.join('.') || 'request';
@@ -57,4 +57,9 @@ export function parseRequest(input: unknown): MigrationRequest {
     throw new ShadowferryError('UNKNOWN_MODE', { field, value: String(given), allowed });
   }
   throw new ShadowferryError('INPUT_FIELD', { field, problem: issue?.message ?? 'is not valid' });
+}
+
+/** Checks a request's shape. @throws INPUT_FIELD or UNKNOWN_MODE naming the first field that is wrong. */
+export function parseRequest(input: unknown): MigrationRequest {
+  return parseFields(MigrationRequest, input);
 }

@@ -4,6 +4,7 @@ import { ShadowferryError, toShadowferryError } from '../../errors.ts';
 import type { AbilityStore } from '../../shadow/net/abilities.ts';
 import type { Outcome } from '../../shadow/net/model.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
+import type { ShadowStore } from '../../shadow/store/store.ts';
 import type { MigrationEvent } from '../events.ts';
 import type { Journal } from '../journal.ts';
 import { type Ending, type Event, initialState, type State } from '../machine.ts';
@@ -24,6 +25,8 @@ export interface SwapDependencies {
   emit: (event: MigrationEvent) => void;
   /** The user's cancel; heeded until traffic is on the new device. */
   cancel: AbortSignal;
+  /** Takes in what is captured on the way. */
+  shadows?: ShadowStore | undefined;
   /** For a rescue. Without it, what the guest still shows must do. */
   lastKnown?: LastKnown | undefined;
   /** For a rescue that was armed: the plan that the program in the guest has. */
@@ -154,10 +157,10 @@ export async function swapDevice(
   request: SwapRequest,
   dependencies: SwapDependencies,
 ): Promise<MigrationResult> {
-  const { site, journal, abilities, emit, cancel, lastKnown, armed } = dependencies;
+  const { site, journal, abilities, shadows, emit, cancel, lastKnown, armed } = dependencies;
   const id = `${request.kind === 'swap' ? 's' : 'r'}${Date.now().toString(36)}${randomBytes(3).toString('hex')}`;
   const run: SwapRun = {
-    ...{ id, journal, abilities, emit, cancel, request, site, lastKnown, armed },
+    ...{ id, journal, abilities, shadows, emit, cancel, request, site, lastKnown, armed },
     timeline: new Timeline(),
     warnings: [],
     decisions: [],

@@ -59,6 +59,7 @@ export async function preflight(run: SwapRun): Promise<void> {
   const { site, request, facts } = run;
   const signal = waitBefore(run, 'preflight', request.limits.agentMs * 2);
   await site.check(signal);
+  if (run.armed !== undefined) return preflightArmed(run, run.armed);
   const guest = await step(run, 'preflight', 'ask the guest what it has', {}, () =>
     guestFacts(site.shell, site.ports.port === undefined ? [] : [site.ports.port], signal),
   );
@@ -93,10 +94,19 @@ export async function preflight(run: SwapRun): Promise<void> {
   const known = (await run.abilities.all()).find((each) => each.pciId === pciId);
   facts.abilities = known;
   facts.shadow = shadow;
-  facts.plan = run.armed ?? planFor(run, shadow);
+  facts.plan = planFor(run, shadow);
   for (const text of facts.plan.warnings) warn(run, text);
   if (known === undefined)
     warn(run, `no ${model} was seen before: what it cannot do is known only after it is there`);
+}
+
+/** Everything was found out when the program was armed, and the device is known to be gone: no word with the guest. */
+function preflightArmed(run: SwapRun, plan: ReplayPlan): void {
+  const { facts, lastKnown } = run;
+  if (lastKnown === undefined) throw missing('arming');
+  Object.assign(facts, { shadow: lastKnown.shadow, continuity: plan.continuity, plan });
+  decide(run, { action: plan.continuity, reason: 'as the program in the guest was armed' });
+  for (const text of plan.warnings) warn(run, text);
 }
 
 /** The plan that gives the new device the state of the shadow. */
@@ -157,6 +167,7 @@ export async function stage(run: SwapRun): Promise<void> {
   if (request.kind === 'swap') {
     const signal = waitBefore(run, 'capturing the shadow', request.limits.agentMs);
     shadow = await step(run, 'stage', 'capture the shadow', {}, () => capture(site, 'old', signal));
+    remember(run, shadow);
     plan = planFor(run, shadow);
   }
   if (shadow === undefined || plan === undefined) throw missing('preflight');
@@ -178,6 +189,15 @@ export async function stage(run: SwapRun): Promise<void> {
         waitBefore(run, 'starting the program in the guest', request.limits.agentMs),
       ),
   );
+}
+
+/** Keeps a captured shadow for later; nothing depends on it. */
+function remember(run: SwapRun, shadow: NetShadow): void {
+  try {
+    run.shadows?.record(run.site.subject, run.site.nic, shadow, run.request.kind);
+  } catch (error) {
+    warn(run, `the shadow was not kept: ${reasonOf(error)}`);
+  }
 }
 
 const missing = (phase: string) => new ShadowferryError('INTERNAL', { why: `${phase} left nothing` });
@@ -294,6 +314,7 @@ export async function settle(run: SwapRun): Promise<Outcome[]> {
     capture(site, 'new', waitAfter('the capture of the new device', waitMs)),
   );
   facts.after = after;
+  remember(run, after);
   const learned = abilitiesOf(after);
   if (learned !== undefined) {
     // worth having, and no reason to call a good swap degraded

@@ -3,6 +3,7 @@ import type { AbilityStore } from '../../shadow/net/abilities.ts';
 import type { DeviceAbilities, NetShadow } from '../../shadow/net/model.ts';
 import type { Continuity, ReplayPlan } from '../../shadow/net/plan-model.ts';
 import type { OperationResult } from '../../shadow/net/verify.ts';
+import type { ShadowStore } from '../../shadow/store/store.ts';
 import type { RunLog } from '../run.ts';
 import type { SwapRequest } from './request.ts';
 import type { SwapSite } from './site.ts';
@@ -20,6 +21,7 @@ export interface SwapRun extends RunLog {
   readonly request: SwapRequest;
   readonly site: SwapSite;
   readonly abilities: AbilityStore;
+  readonly shadows: ShadowStore | undefined;
   /** The user's cancel; heeded until traffic is on the new device. */
   readonly cancel: AbortSignal;
   /** For a rescue: what is known of the device that is gone. */

@@ -52,6 +52,8 @@ export interface SwapSite {
   unplug(which: Which, signal: AbortSignal): Promise<void>;
   /** Resolves true when an unplug that was asked for before comes after all. */
   lateUnplug(waitMs: number): Promise<boolean>;
+  /** Resolves when the host sees the device go without having asked for it, with how. */
+  vanished(signal: AbortSignal): Promise<string>;
   plug(which: Which): Promise<void>;
   /** Tells the network that the interface is behind this device now. */
   announce(which: Which): Promise<void>;

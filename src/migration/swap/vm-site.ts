@@ -172,6 +172,15 @@ class VmSite implements SwapSite {
     }
   }
 
+  async vanished(signal: AbortSignal): Promise<string> {
+    const { directDevice } = nicIds(this.#spec);
+    await this.#vm.qemu.monitor.waitFor(
+      (event) => event.name === 'DEVICE_DELETED' && event.data.device === directDevice,
+      { signal },
+    ).promise;
+    return 'QEMU has removed it';
+  }
+
   async plug(which: Which): Promise<void> {
     const { model } = this.devices[which];
     const id = nicIds(this.#spec).directDevice;

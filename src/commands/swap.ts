@@ -1,0 +1,114 @@
+/** `shadowferry swap` and `shadowferry rescue`: another device of the same host behind an interface of a VM. */
+import type { Command } from 'commander';
+import { deadline } from '../base/deadline.ts';
+import type { Lab } from '../lab/lab.ts';
+import { watchGuest } from '../lab/scenario.ts';
+import { parseFields } from '../migration/request.ts';
+import { swapDevice } from '../migration/swap/engine.ts';
+import { lastKnownShadow } from '../migration/swap/history.ts';
+import type { SwapKind } from '../migration/swap/machine.ts';
+import { SwapRequest } from '../migration/swap/request.ts';
+import { vmSite } from '../migration/swap/vm-site.ts';
+import type { RunningVm } from '../migration/vm.ts';
+import type { MigrationReport } from '../report/model.ts';
+import { cancelOnSignal, checkWritable, wholeNumber } from './options.ts';
+import { showSwap } from './show-swap.ts';
+import { withVm } from './standing-vm.ts';
+
+interface Options {
+  with: string;
+  continuity?: string;
+  limit?: number;
+  dryRun?: boolean;
+  probe?: boolean;
+  bulkRate: number;
+  report?: string;
+  json?: boolean;
+}
+
+const ASK_MS = 30_000;
+
+/** What is asked for, by the command line. Pure. @throws INPUT_FIELD, UNKNOWN_MODE */
+export function swapRequestOf(
+  kind: SwapKind,
+  vm: string,
+  device: string | undefined,
+  options: Pick<Options, 'with' | 'continuity' | 'dryRun' | 'limit'>,
+): SwapRequest {
+  const { continuity, limit } = options;
+  return parseFields(SwapRequest, {
+    ...{ kind, vm, with: options.with, dryRun: options.dryRun ?? false },
+    ...(device === undefined ? {} : { device }),
+    ...(continuity === undefined ? {} : { continuity }),
+    ...(limit === undefined ? {} : { limits: { attachMs: limit } }),
+  });
+}
+
+function about(lab: Lab, vm: RunningVm): MigrationReport['host'] {
+  const { major, minor, micro } = vm.qemu.monitor.version;
+  const { accelerator } = vm.host.qemu;
+  return { qemu: `${major}.${minor}.${micro}`, accelerator, kernel: lab.image.kernelVersion };
+}
+
+async function run(
+  kind: SwapKind,
+  name: string,
+  device: string | undefined,
+  options: Options,
+): Promise<void> {
+  const request = swapRequestOf(kind, name, device, options);
+  checkWritable('--report', options.report);
+  await withVm(
+    name,
+    () => {},
+    async (lab, vm) => {
+      const cancel = cancelOnSignal();
+      const { ownership, journal, abilities, shadows } = lab;
+      const site = await vmSite(request, { vm, ownership, signal: deadline('asking QEMU', ASK_MS, cancel) });
+      const lastKnown = kind === 'rescue' ? lastKnownShadow(shadows, name, site.nic) : undefined;
+      await showSwap({
+        kind,
+        site,
+        json: options.json ?? false,
+        report: options.report,
+        about: about(lab, vm),
+        ...(options.probe && !request.dryRun ? { watch: () => watchGuest(lab, options.bulkRate) } : {}),
+        act: (emit) => swapDevice(request, { site, journal, abilities, shadows, emit, cancel, lastKnown }),
+      });
+    },
+  );
+}
+
+function withOptions(command: Command): Command {
+  return command
+    .requiredOption('--with <device>', 'the device that comes, by its name on the host')
+    .option('--continuity <mode>', 'replay, hold, bridge or auto')
+    .option('--limit <ms>', 'longest wait for traffic on the new device', wholeNumber('--limit', 1))
+    .option('--dry-run', 'stop after preflight and print the plan')
+    .option('--probe', 'watch connections from outside meanwhile')
+    .option(
+      '--bulk-rate <bytes/s>',
+      'of each of the two bulk connections of --probe',
+      wholeNumber('--bulk-rate', 1000),
+      200_000,
+    )
+    .option('--report <file>', 'write a page about it')
+    .option('--json', 'one JSON object per line');
+}
+
+export function registerSwap(program: Command): void {
+  withOptions(
+    program
+      .command('swap')
+      .description('put another device of the same host behind an interface, while connections live on')
+      .argument('<vm>')
+      .argument('[device]', 'the NIC, or the device that leaves; may be left out where there is one'),
+  ).action((vm: string, device: string | undefined, options: Options) => run('swap', vm, device, options));
+  withOptions(
+    program
+      .command('rescue')
+      .description('give an interface whose device died another one, with the last state that is known')
+      .argument('<vm>')
+      .argument('[nic]', 'the NIC; may be left out where there is one'),
+  ).action((vm: string, nic: string | undefined, options: Options) => run('rescue', vm, nic, options));
+}
