@@ -28,26 +28,43 @@ export async function isAlive(site: SwapSite, signal: AbortSignal): Promise<bool
 }
 
 /**
- * Names shadow interfaces that have this MAC and stand without their direct device: active-backup bonds, and failover
- * masters, which are interfaces of the standby's PCI function with a member of the same function.
+ * Names shadow interfaces that may be the one that lost its device, with how that is seen: `mac` has its MAC, `empty` is
+ * an active-backup bond without members, for a bond that loses its last member takes a MAC at random. A failover master
+ * is an interface of the standby's PCI function with a member of the same function.
  */
 const HEADLESS = `
 for dir in /sys/class/net/*; do
   value=
   { read -r value <"$dir/address"; } 2>/dev/null
-  [ "$value" = "$1" ] || continue
   if { read -r mode rest <"$dir/bonding/mode"; } 2>/dev/null; then
-    [ "$mode" = active-backup ] && printf '%s\\n' "\${dir##*/}"
-  elif [ -e "$dir/device" ]; then
+    [ "$mode" = active-backup ] || continue
+    members=
+    { read -r members <"$dir/bonding/slaves"; } 2>/dev/null
+    if [ "$value" = "$1" ]; then
+      printf 'mac %s\n' "\${dir##*/}"
+    elif [ -z "$members" ]; then
+      printf 'empty %s\n' "\${dir##*/}"
+    fi
+  elif [ "$value" = "$1" ] && [ -e "$dir/device" ]; then
     for lower in "$dir"/lower_*; do
-      if [ -e "$lower" ]; then printf '%s\\n' "\${dir##*/}"; break; fi
+      if [ -e "$lower" ]; then printf 'mac %s\n' "\${dir##*/}"; break; fi
     done
   fi
 done
 exit 0
 `;
 
-/** The state of the shadow interface above a device that is gone; undefined when none, or more than one, has its MAC. */
+/** The shadow interface without its device: the one with its MAC, else the one bond without members. Pure. */
+export function headlessInterface(text: string): string | undefined {
+  const lines = text.split('\n').filter((line) => line !== '');
+  const named = (how: string) =>
+    lines.filter((line) => line.startsWith(`${how} `)).map((line) => line.slice(how.length + 1));
+  const [sure, likely] = [named('mac'), named('empty')];
+  const candidates = sure.length > 0 ? sure : likely;
+  return candidates.length === 1 ? candidates[0] : undefined;
+}
+
+/** The state of the shadow interface above a device that is gone; undefined when it cannot be told which one that is. */
 export async function captureWithoutDevice(
   site: SwapSite,
   signal: AbortSignal,
@@ -60,13 +77,16 @@ export async function captureWithoutDevice(
     check: true,
     ...options,
   });
-  const [name, ...others] = found.stdout.split('\n').filter((line) => line !== '');
-  if (name === undefined || others.length > 0) return undefined;
+  const name = headlessInterface(found.stdout);
+  if (name === undefined) return undefined;
   const args = captureArgs(identity, { interface: name });
   const { stdout } = await shell.exec(['/bin/sh', '-s', '--', ...args], {
     input: captureScript(),
     ...options,
   });
   const standbyPciPath = site.standby?.pciPath;
-  return parseCapture(stdout, identity, standbyPciPath === undefined ? {} : { standbyPciPath });
+  const shadow = parseCapture(stdout, identity, standbyPciPath === undefined ? {} : { standbyPciPath });
+  const { standIn, link } = shadow;
+  const bare = standIn.kind === 'bond' && standIn.members.length === 0;
+  return bare ? { ...shadow, link: { ...link, mac: identity.mac } } : shadow;
 }

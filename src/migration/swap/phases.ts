@@ -51,6 +51,9 @@ async function shadowToReplay(run: SwapRun, signal: AbortSignal): Promise<NetSha
     reason: 'nobody had looked at the device, but the shadow interface above it stands',
   });
   warn(run, 'the settings of the dead device itself are not known: the new one keeps its own');
+  if (left.standIn.kind === 'bond') {
+    warn(run, 'static neighbours are not known: a bond that loses its last member forgets them with its MAC');
+  }
   return left;
 }
 

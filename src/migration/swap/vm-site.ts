@@ -73,8 +73,13 @@ export async function deviceToCome(
   if (target.network !== nic.network) {
     return refuse(`${wanted} is on network "${target.network}", and ${nic.id} on "${nic.network}"`);
   }
+  const { name, nics } = vm.qemu.spec;
+  const user = nics.find(({ direct }) => direct?.device === wanted);
+  if (user !== undefined) return refuse(`${wanted} is behind ${user.id} of the same VM`);
   const holder = (await ownership.claims(host.name)).find(({ device }) => device === wanted)?.vm;
-  return holder === undefined ? target : refuse(`${wanted} is held by VM "${holder}"`);
+  // a watch that ended early may have left it claimed for this VM
+  if (holder !== undefined && holder !== name) return refuse(`${wanted} is held by VM "${holder}"`);
+  return target;
 }
 
 class VmSite implements SwapSite {
