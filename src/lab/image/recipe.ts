@@ -10,6 +10,7 @@ export const KERNEL_PACKAGE = 'linux-image-amd64';
 
 /** Packages whose programs the guest has; the libraries they need come from their dependencies. */
 export const PACKAGES = [
+  'bpftool',
   'busybox-static',
   'dash',
   'dmsetup',
@@ -27,6 +28,7 @@ export const BUILD_PACKAGES = ['xz-utils'] as const;
 
 /** Programs copied into the guest's /usr/bin, with the shared libraries they name. */
 export const PROGRAMS = [
+  'bpftool',
   'bridge',
   'busybox',
   'dash',
@@ -110,6 +112,8 @@ export const MODULES = [
   'crc32c_generic',
   // software network devices
   'bonding',
+  'team',
+  'team_mode_activebackup',
   'bridge',
   'br_netfilter',
   '8021q',
@@ -132,11 +136,15 @@ export const MODULES = [
   'tcp_bbr',
   // traffic control
   'sch_cake',
+  'sch_cbs',
+  'sch_choke',
   'sch_codel',
   'sch_drr',
   'sch_ets',
   'sch_fq',
+  'sch_fq_pie',
   'sch_hfsc',
+  'sch_hhf',
   'sch_htb',
   'sch_ingress',
   'sch_mqprio',
@@ -147,7 +155,9 @@ export const MODULES = [
   'sch_prio',
   'sch_qfq',
   'sch_red',
+  'sch_sfb',
   'sch_sfq',
+  'sch_skbprio',
   'sch_tbf',
   'cls_basic',
   'cls_bpf',
@@ -159,9 +169,13 @@ export const MODULES = [
   'cls_u32',
   'em_cmp',
   'em_meta',
+  'em_nbyte',
+  'em_text',
   'em_u32',
+  'act_bpf',
   'act_connmark',
   'act_csum',
+  'act_ct',
   'act_gact',
   'act_mirred',
   'act_nat',

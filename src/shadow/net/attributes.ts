@@ -6,6 +6,7 @@ import {
   channelKey,
   coalesceKey,
   featureKey,
+  filterKey,
   linkKey,
   lowerKey,
   multicastKey,
@@ -16,9 +17,11 @@ import {
   routeKey,
   ruleKey,
   sysctlKey,
+  tcClassKey,
   tuningKey,
 } from './keys.ts';
 import type { Address, Attribute, LinkState, NetShadow, Route } from './model.ts';
+import { filterValue } from './plan-tc.ts';
 
 /** Neighbour states that are configuration; the others were learned and only prime a new device. */
 const CONFIGURED = new Set(['permanent', 'noarp']);
@@ -66,7 +69,9 @@ export function attributesOf(shadow: NetShadow): Attribute[] {
     );
   }
   for (const qdisc of shadow.qdiscs)
-    add(qdiscKey(qdisc), [qdisc.kind, qdisc.handle, ...qdisc.args].join(' '));
+    add(qdiscKey(qdisc), [...(qdisc.before ?? []), qdisc.kind, qdisc.handle, ...qdisc.args].join(' '));
+  for (const one of shadow.classes ?? []) add(tcClassKey(one), [one.parent, one.kind, ...one.args].join(' '));
+  for (const filter of shadow.filters ?? []) add(filterKey(filter), filterValue(filter));
   for (const multicast of shadow.multicast) if (multicast.static) add(multicastKey(multicast), 'static');
   for (const sysctl of shadow.sysctls) add(sysctlKey(sysctl), sysctlValue(sysctl.path, sysctl.value));
   for (const feature of shadow.driver?.features ?? []) {

@@ -39,7 +39,7 @@ export function splitSections(text: string): Section[] {
 
 /**
  * Parses JSON as iproute2 prints it: control characters in strings are left as they are, and releases
- * before 5.13 write `\'`. Neither is JSON.
+ * before 5.13 write `\'`; the options of some qdiscs are plain text. None of it is JSON.
  * @throws SyntaxError
  */
 export function parseLooseJson(text: string): unknown {
@@ -47,6 +47,8 @@ export function parseLooseJson(text: string): unknown {
     return JSON.parse(text);
   } catch {
     const repaired = text
+      // hfsc prints its one option as text
+      .replaceAll(/\{default ([0-9a-f]+) \}/g, '{"default":"$1"}')
       .replace(/\\./g, (pair) => (pair === "\\'" ? "'" : pair))
       // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is repaired here
       .replace(/[\x00-\x1f]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);

@@ -246,21 +246,83 @@ else
   missing ip-json 'there is no iproute2 (ip) here'
 fi
 
+# Asks tc one batch of questions, one a line. `end`, which it does not know, makes it say so: that parts the answers.
+# A name that no batch takes is asked about question by question.
+ask_tc() {
+  case $carrying in
+    *[!A-Za-z0-9_@%+=:,./-]*)
+      while IFS=' ' read -r object side parent <&3; do
+        if [ "$object" = end ]; then
+          echo 'Object "end" is unknown'
+        else
+          "$tool" -d "$object" show dev "$carrying" ${side:+"$side"} ${parent:+"$parent"} </dev/null
+        fi
+      done 3<<QUESTIONS
+$1
+QUESTIONS
+      ;;
+    *)
+      batch=
+      for question in $1; do
+        case $question in
+          end) batch="${batch}end$IFS" ;;
+          *' '*) batch="$batch${question%% *} show dev $carrying ${question#* }$IFS" ;;
+          *) batch="$batch$question show dev $carrying$IFS" ;;
+        esac
+      done
+      "$tool" -d -force -batch - <<BATCH
+$batch
+BATCH
+      ;;
+  esac 2>&1
+}
+
+# Classes, and the filters of every qdisc and class that can have some. In text, as the JSON is not whole. Nothing is
+# asked where all qdiscs are the kernel's own.
+ask_traffic_control() {
+  case $qdiscs in
+    *'"handle":"'[!0]*) ;;
+    *) return 0 ;;
+  esac
+  run tc-version "$tool" -V # releases round differently
+  section class
+  made=$(ask_tc "qdisc${IFS}class")
+  printf '%s\n' "$made"
+  close 0
+  places=
+  while IFS=' ' read -r object kind id rest <&3; do
+    case $object.$kind.$id in
+      qdisc.clsact.*) places="${places}ingress${IFS}egress$IFS" ;;
+      qdisc.ingress.*) places="${places}ingress$IFS" ;;
+      qdisc.*.0:) ;;
+      qdisc.* | class.htb.*:?* | class.hfsc.*:?*) places="$places$id$IFS" ;;
+    esac
+  done 3<<MADE
+$made
+MADE
+  section filter-places
+  printf '%s' "$places"
+  close 0
+  section filter
+  questions=
+  for place in $places; do
+    case $place in
+      *:*) words="parent $place" ;;
+      *) words=$place ;;
+    esac
+    questions="${questions}filter $words${IFS}end${IFS}chain $words${IFS}end$IFS"
+  done
+  if [ -n "$questions" ]; then ask_tc "$questions"; fi
+  close 0
+}
+
 if find_tool tc; then
   section qdisc
   qdiscs=$("$tool" -j -d qdisc show 2>&1 </dev/null)
   code=$?
   printf '%s\n' "$qdiscs"
   close "$code"
-  # Classes and filters are looked for only where a qdisc is that may have some.
-  case $qdiscs in
-    *'"handle":"ffff:'* | *'"kind":"ht'* | *'"kind":"prio'* | *'"kind":"hfsc'* | *'"kind":"drr'* | *'"kind":"qfq'* | *'"kind":"ets'*)
-      run class "$tool" class show dev "$carrying"
-      run filter-root "$tool" filter show dev "$carrying"
-      run filter-ingress "$tool" filter show dev "$carrying" ingress
-      run filter-egress "$tool" filter show dev "$carrying" egress
-      ;;
-  esac
+  ask_traffic_control
 else
   missing qdisc 'there is no tc here'
 fi

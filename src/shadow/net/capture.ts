@@ -12,11 +12,10 @@ import {
   type Section,
   splitSections,
 } from './capture-text.ts';
-import type { DeviceIdentity, Multicast, Neighbour, NetShadow, Qdisc } from './model.ts';
+import type { DeviceIdentity, Multicast, Neighbour, NetShadow } from './model.ts';
 import { driverStateOf } from './parse-ethtool.ts';
 import { addressesOf, linkStateOf, readLink } from './parse-link.ts';
 import { multicastOf, neighbourOf } from './parse-neighbour.ts';
-import { qdiscOf } from './parse-qdisc.ts';
 import { parseRoutes, parseRules } from './parse-route.ts';
 import { parseSysctls, sysctlOf } from './parse-sysctl.ts';
 import {
@@ -28,6 +27,8 @@ import {
   standbyOf,
   standInOf,
 } from './parse-sysfs.ts';
+import { TC_SECTIONS, trafficControlOf } from './parse-tc.ts';
+import type { FindPin } from './parse-tc-filter.ts';
 
 let script: string | undefined;
 
@@ -45,9 +46,9 @@ export function captureArgs(identity: DeviceIdentity, away?: { interface: string
   return away ? [identity.mac, '-', away.interface] : [identity.mac, identity.pciPath];
 }
 
-/** Sections of which more than what is parsed may exist, all of it reported: classes and filters are not replayed. */
-const REPORTED = new Set(['class', 'filter-root', 'filter-ingress', 'filter-egress']);
-const PARSED = /^(capture|sysfs|sysctl|ip-json|ip-4|ip-6|qdisc|ethtool-.+)$/;
+const PARSED = new RegExp(
+  `^(capture|sysfs|sysctl|ip-json|ip-4|ip-6|${TC_SECTIONS.join('|')}|ethtool-.+)$`,
+);
 
 /**
  * Parses what the capture script printed.
@@ -85,15 +86,13 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
   const sysctls = parseSysctls(own, carrying, link.mtu, report);
   const genMode = sysctlOf(sysctls, 'ipv6/conf/{dev}/addr_gen_mode');
   const interfaces = { carrying, lower };
-  const qdiscs: Qdisc[] = [];
   const qdiscSection = sections.get('qdisc');
-  if (qdiscSection && qdiscSection.code !== 0) reportSection(qdiscSection, report);
-  else if (qdiscSection) {
-    for (const object of jsonObjects(qdiscSection, report)) {
-      const qdisc = qdiscOf(object, carrying, lower, report);
-      if (qdisc) qdiscs.push(qdisc);
-    }
+  if (qdiscSection !== undefined && qdiscSection.code !== 0) {
+    reportSection(qdiscSection, report);
+    sections.delete('qdisc');
   }
+  const findPin: FindPin = () => ({ why: 'it is kept by no file below /sys/fs/bpf' });
+  const { qdiscs, classes, filters } = trafficControlOf(sections, { ...interfaces, findPin }, report);
   const inet = sections.get('ip-4')?.lines ?? [];
   const inet6 = sections.get('ip-6')?.lines ?? [];
   const routes4 = parseRoutes(inet, 'inet', interfaces, report);
@@ -120,6 +119,8 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
     ],
     neighbours: ip.neighbours,
     qdiscs,
+    ...(classes.length === 0 ? {} : { classes }),
+    ...(filters.length === 0 ? {} : { filters }),
     multicast: ip.multicast,
     ...(deviceLink === undefined
       ? {}
@@ -182,8 +183,6 @@ function needed(sections: ReadonlyMap<string, Section>, name: string, what: stri
 function reportSection(section: Section, report: Report): void {
   const lines = section.lines.filter((line) => line.trim() !== '' && line.trim() !== '[]');
   if (lines.length === 0) return;
-  // `tc filter show` of a side that does not exist fails: nothing is configured there.
-  if (REPORTED.has(section.name) && section.code !== 0) return;
   report(`section ${section.name}`, lines.join('\n'));
 }
 

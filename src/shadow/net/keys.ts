@@ -2,7 +2,18 @@
  * Keys of a shadow's attributes: the one place that spells them, shared by capture, plan and verification.
  * A key is stable across devices, drivers and (but for the arguments of rules) interface names.
  */
-import type { Address, LinkState, Multicast, Neighbour, Qdisc, Route, Rule, Sysctl } from './model.ts';
+import type {
+  Address,
+  LinkState,
+  Multicast,
+  Neighbour,
+  Qdisc,
+  Route,
+  Rule,
+  Sysctl,
+  TcClass,
+  TcFilter,
+} from './model.ts';
 
 /** Fields of a link that are attributes. `ifindex` and `name` are attributes too: they are what `replay` may lose. */
 export type LinkField = keyof LinkState;
@@ -55,6 +66,18 @@ export const neighbourKey = (neighbour: Pick<Neighbour, 'family' | 'address' | '
 
 /** `qdisc.root`, `qdisc.1:10`. */
 export const qdiscKey = (qdisc: Pick<Qdisc, 'parent'>): string => `qdisc.${qdisc.parent}`;
+
+/** `tcclass.1:10`. */
+export const tcClassKey = ({ id }: Pick<TcClass, 'id'>): string => `tcclass.${id}`;
+
+/** `filter.ingress.10.ip.0x1`, `filter.1:.chain=5.10.ip.::800`: place, chain (but for 0), pref, protocol, handle. */
+export function filterKey(
+  filter: Pick<TcFilter, 'place' | 'chain' | 'pref' | 'protocol' | 'handle'>,
+): string {
+  const { place, chain, pref, protocol, handle } = filter;
+  const where = [place.replace(' ', ''), ...(chain === 0 ? [] : [`chain=${chain}`])];
+  return ['filter', ...where, pref, protocol, handle].join('.');
+}
 
 /** `multicast.link.01:00:5e:00:00:fb`, `multicast.inet.224.0.0.251`. */
 export const multicastKey = (multicast: Pick<Multicast, 'family' | 'address'>): string =>

@@ -115,8 +115,48 @@ export const Qdisc = z.object({
   handle: z.string(),
   parent: z.string(),
   args: z.array(z.string()),
+  /** Words that stand before the kind: a size table (`stab …`), shared blocks (`ingress_block 22`). */
+  before: z.array(z.string()).optional(),
 });
 export type Qdisc = z.infer<typeof Qdisc>;
+
+/** One class that somebody made below a qdisc, with the arguments that `tc class replace` takes. */
+export const TcClass = z.object({
+  kind: z.string(),
+  /** `1:10`. */
+  id: z.string(),
+  /** A class (`1:1`) or the qdisc itself (`1:`). */
+  parent: z.string(),
+  args: z.array(z.string()),
+});
+export type TcClass = z.infer<typeof TcClass>;
+
+/** A program in the kernel that is attached to an interface. */
+export const KernelProgram = z.object({
+  id: z.number().int(),
+  name: z.string().optional(),
+  tag: z.string().optional(),
+  /** File below /sys/fs/bpf that keeps it, where there is one. */
+  pin: z.string().optional(),
+  /** Why it cannot be attached again, when it has no pin. */
+  why: z.string().optional(),
+});
+export type KernelProgram = z.infer<typeof KernelProgram>;
+
+/** One filter, with the arguments that `tc filter replace` takes after the kind. */
+export const TcFilter = z.object({
+  /** Where it hangs: `ingress`, `egress`, `block 22`, a qdisc (`1:`) or a class (`1:1`). */
+  place: z.string(),
+  protocol: z.string(),
+  pref: z.number().int(),
+  chain: z.number().int(),
+  kind: z.string(),
+  handle: z.string(),
+  args: z.array(z.string()),
+  /** Of a filter that is a program. */
+  program: KernelProgram.optional(),
+});
+export type TcFilter = z.infer<typeof TcFilter>;
 
 export const Multicast = z.object({
   family: z.enum(['link', 'inet', 'inet6']),
@@ -191,6 +231,8 @@ export const NetShadow = z.object({
   rules: z.array(Rule),
   neighbours: z.array(Neighbour),
   qdiscs: z.array(Qdisc),
+  classes: z.array(TcClass).optional(),
+  filters: z.array(TcFilter).optional(),
   multicast: z.array(Multicast),
   driver: DriverState.optional(),
   sysctls: z.array(Sysctl),

@@ -33,11 +33,15 @@ const ARGS: Record<string, string> = {
   'htb default 10 r2q 20': 'r2q 20 default 0x10 direct_qlen 1000',
   'netem delay 10ms reorder 25% 50% gap 5': 'limit 1000 delay 10000us 0us 0% reorder 25% 50% gap 5',
   'netem rate 5mbit 10 20 3': 'limit 1000 rate 625000bps 10 20 3 gap 0',
+  'netem loss gemodel 1% 10% 70% 0.1%': 'limit 1000 loss gemodel 1% 10% 70% 0.1% gap 0',
+  'cake bandwidth 10mbit':
+    'bandwidth 1250000bps diffserv3 triple-isolate nonat nowash egress no-ack-filter split-gso rtt 100000us raw overhead 0 fwmark 0',
+  pie: 'limit 1000 target 15000us tupdate 16000us alpha 2 beta 20',
   'netem loss 2% ecn': 'limit 1000 loss 2% 0% ecn gap 0',
 };
 
 /** Of these tc prints too little, or nothing that it takes back. */
-const NOT_UNDERSTOOD = /redflowlimit|peakrate|gemodel|^red|^cake|^pie/;
+const NOT_UNDERSTOOD = /redflowlimit|peakrate|^red/;
 
 describe('arguments of a qdisc', () => {
   for (const { configured, printed } of QDISCS) {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { isObject, type Report } from './capture-text.ts';
 import type { Qdisc } from './model.ts';
 import { tbfArguments } from './parse-tbf.ts';
+import type { Rounding } from './tc-burst.ts';
 
 const QdiscJson = z.looseObject({
   kind: z.string(),
@@ -11,9 +12,12 @@ const QdiscJson = z.looseObject({
   root: z.boolean().optional(),
   parent: z.string().optional(),
   options: z.unknown(),
+  ingress_block: z.number().int().optional(),
+  egress_block: z.number().int().optional(),
+  stab: z.unknown().optional(),
 });
 const QDISC_KEYS = new Set(
-  'kind handle dev root parent options refcnt ingress_block egress_block'.split(' '),
+  'kind handle dev root parent options refcnt ingress_block egress_block stab'.split(' '),
 );
 
 /** Turns the value of one option into arguments; nothing when the value cannot be given. */
@@ -35,6 +39,25 @@ const onOff =
   (_name, value) =>
     typeof value === 'boolean' ? [value ? on : off] : undefined;
 const ignored: Writer = () => [];
+const word: Writer = (_name, value) => (typeof value === 'string' ? [value] : undefined);
+const numbers: Writer = (name, value) =>
+  Array.isArray(value) && value.every((each) => typeof each === 'number')
+    ? [name, ...value.map(String)]
+    : undefined;
+const ACK_FILTERS: Record<string, string[]> = {
+  disabled: ['no-ack-filter'],
+  enabled: ['ack-filter'],
+  aggressive: ['ack-filter-aggressive'],
+};
+const PIE: Record<string, Writer> = {
+  target: micros,
+  tupdate: micros,
+  alpha: number,
+  beta: number,
+  ecn: flag,
+  bytemode: flag,
+  dq_rate_estimator: flag,
+};
 const priomap: Writer = (_name, value) =>
   Array.isArray(value) && value.every((band) => typeof band === 'number')
     ? ['priomap', ...value.map(String)]
@@ -51,10 +74,13 @@ const netemGroup =
       if (typeof part === 'number') args.push(write(part));
     }
     const known = new Set(fields.map(([field]) => field));
-    return Object.keys(value).every((field) => known.has(field)) ? [name, ...args] : undefined;
+    if (!Object.keys(value).every((field) => known.has(field))) return undefined;
+    return [name, ...args].flatMap((words) => words.split(' '));
   };
-const percent = (value: number) => `${value * 100}%`;
+const percent = (value: number) => `${Number((value * 100).toPrecision(12))}%`;
 const seconds = (value: number) => `${Math.round(value * 1e6)}us`;
+const shares = (...names: string[]): [string, (value: number) => string][] =>
+  names.map((name) => [name, percent]);
 const withCorrelation = (name: string): [string, (value: number) => string][] => [
   [name, percent],
   ['correlation', percent],
@@ -117,6 +143,51 @@ const KINDS: Record<string, Record<string, Writer>> = {
     headdrop: flag,
   },
   prio: { bands: number, priomap, multiqueue: ignored },
+  ets: { bands: number, strict: number, quanta: numbers, priomap },
+  drr: {},
+  qfq: {},
+  hfsc: { default: text },
+  blackhole: {},
+  multiq: { bands: ignored, max_bands: ignored },
+  skbprio: { limit: number },
+  pie: { limit: number, ...PIE },
+  fq_pie: {
+    limit: number,
+    flows: number,
+    quantum: number,
+    memory_limit: number,
+    ecn_prob: number,
+    ...PIE,
+  },
+  hhf: {
+    limit: number,
+    quantum: number,
+    hh_limit: number,
+    reset_timeout: micros,
+    admit_bytes: number,
+    evict_timeout: micros,
+    non_hh_weight: number,
+  },
+  cbs: { hicredit: number, locredit: number, sendslope: number, idleslope: number, offload: number },
+  cake: {
+    // first, as it takes back what an overhead says
+    raw: (_name, value) => (value === true ? ['raw'] : []),
+    bandwidth: (_name, value) => (value === 'unlimited' ? ['unlimited'] : byteRate('bandwidth', value)),
+    autorate: word,
+    diffserv: word,
+    flowmode: word,
+    nat: onOff('nat', 'nonat'),
+    wash: onOff('wash', 'nowash'),
+    ingress: onOff('ingress', 'egress'),
+    'ack-filter': (_name, value) => ACK_FILTERS[String(value)],
+    split_gso: onOff('split-gso', 'no-split-gso'),
+    rtt: micros,
+    atm: word,
+    overhead: number,
+    mpu: number,
+    memlimit: number,
+    fwmark: text,
+  },
   htb: {
     r2q: number,
     default: text,
@@ -142,6 +213,14 @@ const KINDS: Record<string, Record<string, Writer>> = {
       ['cellsize', String],
       ['celloverhead', String],
     ]),
+    'loss-state': netemGroup('loss state', shares('p13', 'p31', 'p32', 'p23', 'p14')),
+    'loss-gemodel': netemGroup('loss gemodel', shares('p', 'r', '1-h', '1-k')),
+    slot: netemGroup('slot', [
+      ['min-delay', seconds],
+      ['max-delay', seconds],
+      ['packets', (value) => `packets ${value}`],
+      ['bytes', (value) => `bytes ${value}`],
+    ]),
     ecn: onOff('ecn', ''),
     gap: number,
     seed: number,
@@ -152,7 +231,11 @@ const KINDS: Record<string, Record<string, Writer>> = {
 const SILENT_WHEN_OFF: Record<string, Record<string, string>> = { fq_codel: { ecn: 'noecn' } };
 
 /** Arguments for one qdisc's options, or the option that is not understood. */
-function argumentsOf(kind: string, options: unknown): { args: string[] } | { problem: string } {
+function argumentsOf(
+  kind: string,
+  options: unknown,
+  rounding: Rounding,
+): { args: string[] } | { problem: string } {
   const writers = KINDS[kind];
   if (writers === undefined) return { problem: `kind ${kind}` };
   const args: string[] = [];
@@ -164,7 +247,7 @@ function argumentsOf(kind: string, options: unknown): { args: string[] } | { pro
   if (kind === 'tbf') {
     const { rate, burst, lat } = isObject(options) ? options : {};
     const known = typeof rate === 'number' && typeof burst === 'string' && typeof lat === 'number';
-    const written = known ? tbfArguments(rate, burst, lat) : undefined;
+    const written = known ? tbfArguments(rate, burst, lat, rounding) : undefined;
     if (written === undefined) return { problem: 'burst or latency' };
     args.push(...written);
   }
@@ -172,6 +255,24 @@ function argumentsOf(kind: string, options: unknown): { args: string[] } | { pro
     if (!isObject(options) || options[name] === undefined) args.push(off);
   }
   return { args };
+}
+
+const STAB = ['linklayer', 'overhead', 'mpu', 'mtu', 'tsize'];
+
+/** Words that stand before the kind; undefined when one is not understood. */
+function wordsBefore(qdisc: z.infer<typeof QdiscJson>): string[] | undefined {
+  const { ingress_block: ingress, egress_block: egress, stab } = qdisc;
+  const words: string[] = [];
+  if (ingress !== undefined) words.push('ingress_block', String(ingress));
+  if (egress !== undefined) words.push('egress_block', String(egress));
+  if (stab === undefined) return words;
+  if (!isObject(stab)) return undefined;
+  words.push('stab');
+  for (const [name, value] of Object.entries(stab)) {
+    if (!STAB.includes(name) || (typeof value !== 'number' && typeof value !== 'string')) return undefined;
+    words.push(name, String(value));
+  }
+  return words;
 }
 
 function hasJitter(options: unknown): boolean {
@@ -189,6 +290,7 @@ export function qdiscOf(
   carrying: string,
   lower: string | undefined,
   report: Report,
+  rounding: Rounding = 'down',
 ): Qdisc | undefined {
   const parsed = QdiscJson.safeParse(object);
   if (!parsed.success) {
@@ -197,7 +299,7 @@ export function qdiscOf(
   }
   const { kind, handle, dev, root, parent, options } = parsed.data;
   if (handle === '0:' || (dev !== carrying && dev !== lower)) return undefined;
-  const written = argumentsOf(kind, options);
+  const written = argumentsOf(kind, options, rounding);
   const odd = Object.keys(object).find((key) => !QDISC_KEYS.has(key));
   if (dev !== carrying || 'problem' in written || odd !== undefined || (!root && parent === undefined)) {
     report('qdisc', JSON.stringify(object));
@@ -206,5 +308,16 @@ export function qdiscOf(
   if (hasJitter(options)) {
     report('qdisc', `netem ${handle} on ${dev}: the kernel does not show which distribution its jitter has`);
   }
-  return { kind, handle, parent: root ? 'root' : (parent ?? ''), args: written.args };
+  const before = wordsBefore(parsed.data);
+  if (before === undefined) {
+    report('qdisc', JSON.stringify(object));
+    return undefined;
+  }
+  return {
+    kind,
+    handle,
+    parent: root ? 'root' : (parent ?? ''),
+    args: written.args,
+    ...(before.length === 0 ? {} : { before }),
+  };
 }

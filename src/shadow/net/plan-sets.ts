@@ -5,7 +5,8 @@ import { type Draft, draft, type Findings, write } from './plan-draft.ts';
 import { driverDrafts, fittingMtu } from './plan-driver.ts';
 import { addressDrafts, announceDrafts, carrierDrafts, onwardDrafts } from './plan-layer3.ts';
 import type { Stage } from './plan-model.ts';
-import { altnameDrafts, ipv6LinkDrafts, linkDrafts, queueDrafts, sysctlDrafts } from './plan-settings.ts';
+import { altnameDrafts, ipv6LinkDrafts, linkDrafts, multicastDrafts, sysctlDrafts } from './plan-settings.ts';
+import { clearTcDrafts, tcDrafts } from './plan-tc.ts';
 
 /** What the sets of one plan have in common. */
 export interface PlanContext {
@@ -101,7 +102,9 @@ export function adoptSet(context: PlanContext, found: Findings): Draft[] {
     ...onwardDrafts(shadow),
     ...(context.enslaveNow ? [] : [flush('rest')]),
     ...altnameDrafts(shadow, names.direct),
-    ...queueDrafts(shadow),
+    ...clearTcDrafts(shadow, names.direct),
+    ...tcDrafts(shadow, found),
+    ...multicastDrafts(shadow),
     ...ipv6LinkDrafts(shadow, temporary).filter((d) => d.stage === 'rest'),
   ];
 }
@@ -156,7 +159,8 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       ...addressDrafts(shadow, found),
       ...onwardDrafts(shadow),
       ...altnameDrafts(shadow),
-      ...queueDrafts(shadow),
+      ...tcDrafts(shadow, found),
+      ...multicastDrafts(shadow),
     ];
   }
   // the bond hands its MTU down when it takes a member, and takes none that cannot have it
@@ -219,6 +223,7 @@ export function givebackSet(context: PlanContext): Draft[] {
     ...onwardDrafts(shadow),
     draft('rest', 'ip', ['link', 'delete', 'dev', names.temporary]),
     ...altnameDrafts(shadow),
-    ...queueDrafts(shadow),
+    ...tcDrafts(shadow, repeated),
+    ...multicastDrafts(shadow),
   ];
 }

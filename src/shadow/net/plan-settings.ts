@@ -1,6 +1,6 @@
-/** Link settings, sysctls, qdiscs and multicast memberships of an interface, as repeatable operations. */
-import { linkKey, multicastKey, qdiscKey, sysctlKey } from './keys.ts';
-import type { LinkState, NetShadow, Qdisc } from './model.ts';
+/** Link settings, sysctls and multicast memberships of an interface, as repeatable operations. */
+import { linkKey, multicastKey, sysctlKey } from './keys.ts';
+import type { LinkState, NetShadow } from './model.ts';
 import { type Draft, draft, write } from './plan-draft.ts';
 import type { Stage } from './plan-model.ts';
 
@@ -127,36 +127,10 @@ export function altnameDrafts(shadow: NetShadow, from?: string): Draft[] {
   });
 }
 
-function qdiscArguments(qdisc: Qdisc, dev: string): string[] {
-  const argv = ['qdisc', 'replace', 'dev', dev];
-  if (qdisc.kind === 'ingress' || qdisc.kind === 'clsact') return [...argv, qdisc.kind, ...qdisc.args];
-  argv.push(...(qdisc.parent === 'root' ? ['root'] : ['parent', qdisc.parent]));
-  return [...argv, 'handle', qdisc.handle, qdisc.kind, ...qdisc.args];
-}
-
-/** A qdisc hangs below a class of its parent, so parents go first. */
-function parentsFirst(qdiscs: readonly Qdisc[]): Qdisc[] {
-  const depths = new Map<string, number>();
-  const major = (id: string) => id.slice(0, id.indexOf(':') + 1);
-  const depth = (qdisc: Qdisc, seen: number): number => {
-    if (seen > qdiscs.length) return seen;
-    const parent = qdiscs.find((q) => q !== qdisc && q.handle !== '' && q.handle === major(qdisc.parent));
-    return parent === undefined ? 0 : 1 + depth(parent, seen + 1);
-  };
-  for (const qdisc of qdiscs) depths.set(`${qdisc.parent} ${qdisc.handle}`, depth(qdisc, 0));
-  const depthOf = (qdisc: Qdisc) => depths.get(`${qdisc.parent} ${qdisc.handle}`) ?? 0;
-  return [...qdiscs].sort((a, b) => depthOf(a) - depthOf(b));
-}
-
-/** Queueing and administrator's multicast memberships of the interface that carries the addresses. */
-export function queueDrafts(shadow: NetShadow): Draft[] {
+/** Administrator's multicast memberships of the interface that carries the addresses. */
+export function multicastDrafts(shadow: NetShadow): Draft[] {
   const dev = shadow.link.name;
-  return [
-    ...parentsFirst(shadow.qdiscs).map((qdisc) =>
-      draft('rest', 'tc', qdiscArguments(qdisc, dev), [qdiscKey(qdisc)]),
-    ),
-    ...shadow.multicast
-      .filter((m) => m.static && m.family === 'link')
-      .map((m) => draft('rest', 'ip', ['maddress', 'add', m.address, 'dev', dev], [multicastKey(m)])),
-  ];
+  return shadow.multicast
+    .filter((m) => m.static && m.family === 'link')
+    .map((m) => draft('rest', 'ip', ['maddress', 'add', m.address, 'dev', dev], [multicastKey(m)]));
 }
