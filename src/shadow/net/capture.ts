@@ -46,9 +46,7 @@ export function captureArgs(identity: DeviceIdentity, away?: { interface: string
   return away ? [identity.mac, '-', away.interface] : [identity.mac, identity.pciPath];
 }
 
-const PARSED = new RegExp(
-  `^(capture|sysfs|sysctl|ip-json|ip-4|ip-6|${TC_SECTIONS.join('|')}|ethtool-.+)$`,
-);
+const PARSED = new RegExp(`^(capture|sysfs|sysctl|ip-json|ip-4|ip-6|${TC_SECTIONS.join('|')}|ethtool-.+)$`);
 
 /**
  * Parses what the capture script printed.

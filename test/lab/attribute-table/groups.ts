@@ -5,6 +5,7 @@ import { DRIVER_CASES, DRIVER_LOSSES } from './driver.ts';
 import { ADDRESS_MODE, LINK_ALONE, LINK_CASES, SHADOW_INTERFACE_CASES, TOKEN } from './link.ts';
 import { QUEUEING_CASES } from './queueing.ts';
 import { NO_IPV6, SYSCTL_CASES } from './sysctl.ts';
+import { TRAFFIC_CONTROL_CASES } from './traffic-control.ts';
 import { FEWER_QUEUES, MEDIA_LOSSES, OTHER_VECTORS, TUNING_LOSSES } from './tuning.ts';
 
 const only = (cases: readonly AttributeCase[], ...keys: string[]): AttributeCase[] =>
@@ -39,6 +40,13 @@ export const GROUPS: readonly CaseGroup[] = [
     to: 'virtio-net-pci',
     continuity: 'replay',
     cases: [...only(LINK_ALONE, 'link.master'), NO_IPV6, ...DRIVER_LOSSES, ...MEDIA_LOSSES],
+  },
+  {
+    name: 'classes and filters',
+    from: 'vmxnet3',
+    to: 'e1000e',
+    continuity: 'replay',
+    cases: TRAFFIC_CONTROL_CASES,
   },
   {
     name: 'a shadow interface',
