@@ -139,6 +139,11 @@ export const CATALOGUE = {
     what: 'continuity "{mode}" is not possible: {why}',
     fix: 'Choose another continuity, or leave the choice to Shadowferry with "--continuity auto".',
   },
+  LOSS_REFUSED: {
+    kind: 'refused',
+    what: 'VM "{vm}" would lose something on a {model}: {losses}',
+    fix: 'Choose another device, change what is named, or allow it with "--on-loss adapt"; nothing was changed.',
+  },
   NOT_OWNER: {
     kind: 'refused',
     what: 'host "{host}" does not own VM "{vm}" (owner "{owner}", epoch {epoch})',

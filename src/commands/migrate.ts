@@ -26,6 +26,7 @@ interface Options {
   device?: Record<string, string>;
   continuity?: ContinuityOption;
   strategy?: string;
+  onLoss?: string;
   maxBandwidth?: number;
   downtimeLimit?: number;
   dryRun?: boolean;
@@ -50,6 +51,7 @@ function given(
     ['--continuity', 'continuity', options.continuity?.all],
     ['--continuity', 'continuityOf', options.continuity?.of],
     ['--strategy', 'strategy', options.strategy],
+    ['--on-loss', 'onLoss', options.onLoss],
     ['--max-bandwidth', 'maxBandwidth', options.maxBandwidth],
     ['--downtime-limit', 'downtimeLimitMs', options.downtimeLimit],
   ];
@@ -151,6 +153,10 @@ export function registerMigrate(program: Command): void {
       ).argParser<ContinuityOption | undefined>((text, before) => continuityOption(text, before ?? {})),
     )
     .option('--strategy <strategy>', 'precopy, postcopy or auto')
+    .option(
+      '--on-loss <policy>',
+      'when the new device cannot have all that was set: adapt (default) or refuse',
+    )
     .option('--max-bandwidth <bytes/s>', 'of the copy; 0 for no limit', wholeNumber('--max-bandwidth', 0))
     .option('--downtime-limit <ms>', 'the blackout to aim at', wholeNumber('--downtime-limit', 1))
     .option('--dry-run', 'stop after preflight and print the plan')

@@ -34,6 +34,8 @@ export const NETWORK = 'lan';
 export interface LabOptions {
   /** Where images and what was learned of devices are kept. */
   cacheDir: string;
+  /** A file for what is learned of devices, where it shall not be the cache's: for tests that begin with nothing. */
+  abilities?: string;
   /**
    * Devices of each host, by QEMU model, in order: `nic0`, `nic1`… `MODEL@NETWORK` is one on another network than `lan`,
    * and that there is one makes the network.
@@ -108,6 +110,7 @@ const LabRecord = z.object({
   qemu: z.object({ binary: z.string(), accelerator: z.enum(['tcg', 'kvm']) }),
   image: z.object({ id: z.string(), kernel: z.string(), initrd: z.string(), kernelVersion: z.string() }),
   cacheDir: z.string(),
+  abilities: z.string().optional(),
 });
 type LabRecord = z.infer<typeof LabRecord>;
 
@@ -138,7 +141,7 @@ export class Lab implements AsyncDisposable {
       return labHost({ lab, name, index, directory, qemu, devices, networks: this.networks });
     };
     this.hosts = { a: host('a', 0), b: host('b', 1) };
-    this.abilities = new AbilityStore(join(record.cacheDir, 'abilities.json'));
+    this.abilities = new AbilityStore(record.abilities ?? join(record.cacheDir, 'abilities.json'));
     this.journal = new Journal(join(record.directory, 'journal.db'));
     this.ownership = new SqliteOwnership(join(record.directory, 'ownership.db'));
     this.shadows = new ShadowStore(join(record.directory, 'shadows.db'));
@@ -157,7 +160,15 @@ export class Lab implements AsyncDisposable {
       const networks = networksOf(devices).length;
       const network = await createLabNetwork({ id, hosts: [...LAB_HOSTS], networks, ...options.links });
       const qemu = options.qemu ?? { binary: 'qemu-system-x86_64', accelerator: 'tcg' };
-      const record: LabRecord = { id, directory, devices, qemu, image, cacheDir };
+      const record: LabRecord = {
+        id,
+        directory,
+        devices,
+        qemu,
+        image,
+        cacheDir,
+        ...(options.abilities === undefined ? {} : { abilities: options.abilities }),
+      };
       writeFileSync(join(directory, 'lab.json'), JSON.stringify(record), { mode: 0o600 });
       return new Lab(record, network);
     } catch (error) {

@@ -33,6 +33,8 @@ export const MigrationRequest = z.object({
   /** Of single NICs, by their id, where it is not `continuity`. */
   continuityOf: z.record(z.string(), ContinuityWish).default({}),
   strategy: Strategy.default('auto'),
+  /** What to do when the destination's device cannot have all that was set: `adapt` it, or `refuse` to move. */
+  onLoss: z.enum(['adapt', 'refuse']).default('adapt'),
   dryRun: z.boolean().default(false),
   /** Bytes per second, 0 for as fast as it goes. */
   maxBandwidth: z.number().int().nonnegative().default(0),

@@ -4,6 +4,18 @@ import { GuestAccessSpec } from '../../guest/access.ts';
 
 const Id = z.string().regex(/^[a-z][a-z0-9-]{0,11}$/, 'lower-case letters, digits and dashes, at most 12');
 
+/** What a user set on the direct device, and the one that the VM has now cannot have: a later one may. */
+export const Wanted = z.object({
+  /** Key of the attribute of the shadow. */
+  key: z.string(),
+  value: z.string(),
+  /** What it is meanwhile; absent when it is not there at all. */
+  left: z.string().optional(),
+  /** Boot of the guest for which this holds. */
+  boot: z.string(),
+});
+export type Wanted = z.infer<typeof Wanted>;
+
 /** A NIC of a VM: one identity (MAC, network) that a direct device, a standby, or both, stand behind. */
 export const NicSpec = z
   .object({
@@ -14,6 +26,7 @@ export const NicSpec = z
     direct: z.object({ device: z.string(), model: z.string() }).optional(),
     /** `virtio`: a virtio-net whose link is down until needed. `failover`: the same with the kernel's net_failover. */
     standby: z.enum(['none', 'virtio', 'failover']).default('none'),
+    wanted: z.array(Wanted).optional(),
   })
   .refine((nic) => nic.direct !== undefined || nic.standby !== 'none', 'needs a direct device or a standby');
 export type NicSpec = z.infer<typeof NicSpec>;

@@ -8,9 +8,12 @@ import { queryMigrate, queryMigrateCapabilities, queryStatus } from '../../hyper
 import { chooseStrategy, precopyFault, type StrategyDecision } from '../../memory/strategy.ts';
 import type { Ownership } from '../../ownership/store.ts';
 import { captureShadow, type GuestFacts, guestFacts } from '../../shadow/net/guest.ts';
-import type { DeviceAbilities, DeviceIdentity, NetShadow } from '../../shadow/net/model.ts';
+import type { DeviceIdentity, NetShadow } from '../../shadow/net/model.ts';
 import { chooseContinuity, planReplay } from '../../shadow/net/plan.ts';
 import { Continuity, type ReplayPlan } from '../../shadow/net/plan-model.ts';
+import { withWanted } from '../../shadow/net/wanted.ts';
+import { type Knowledge, knowledgeOf, planOptions, unknownText } from '../knowledge.ts';
+import { refuseLosses, trafficWarnings } from '../losses.ts';
 import { decide, type NicMove, nicStep, type Run, step, waitBefore, warn } from '../run.ts';
 
 /** What is known of one NIC that moves. */
@@ -20,8 +23,8 @@ export interface NicPreflight {
   standbyPciPath: string | undefined;
   shadow: NetShadow;
   continuity: Continuity;
-  /** What the destination's device can do, where one like it was seen before. */
-  abilities: DeviceAbilities | undefined;
+  /** What is known of both devices. */
+  known: Knowledge;
   plan: ReplayPlan;
   /** The source's own device, for a rollback and for its driver. */
   sourceModel: ModelIdentity;
@@ -171,19 +174,20 @@ async function nicPreflight(
     field: 'vm',
     signal,
   });
-  const shadow = await nicStep(run, move, 'preflight', 'capture the shadow', {}, () =>
+  const captured = await nicStep(run, move, 'preflight', 'capture the shadow', {}, () =>
     captureShadow(run.source.agent, identity, standbyPciPath, signal),
   );
+  const shadow = withWanted(captured, nic.wanted);
   const continuity = continuityFor(run, move, shadow, guest);
-  const abilities = (await run.abilities.all()).find((known) => known.pciId === model.pciId);
-  const plan = planReplay(shadow, { continuity, ...(abilities === undefined ? {} : { abilities }) });
-  for (const text of plan.warnings) warn(run, about(run, move, text));
-  if (abilities === undefined) {
-    warn(run, `no ${target.model} was seen before: what it cannot do is known only after the attach`);
-  }
+  const known = knowledgeOf(await run.abilities.all(), captured, model.pciId, continuity);
+  const plan = planReplay(shadow, { continuity, ...planOptions(known) });
+  if (run.request.onLoss === 'refuse') refuseLosses({ vm: spec.name, model: target.model, plan, known });
+  for (const text of [...plan.warnings, ...trafficWarnings(plan)]) warn(run, about(run, move, text));
+  const unknown = unknownText(known, target.model);
+  if (unknown !== undefined) warn(run, unknown);
   const port = channelPorts(spec, directory).find((each) => each.nic === nic.id)?.guestPath;
   if (port === undefined) throw new ShadowferryError('INTERNAL', { why: `${nic.id} has no serial port` });
-  return { move, identity, standbyPciPath, shadow, continuity, abilities, plan, sourceModel, port };
+  return { move, identity, standbyPciPath, shadow, continuity, known, plan, sourceModel, port };
 }
 
 /** Everything that must be known before anything is touched. */

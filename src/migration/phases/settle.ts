@@ -2,12 +2,15 @@
 import { together } from '../../base/together.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { recordSpec } from '../../hypervisor/qemu/process.ts';
+import type { VmSpec, Wanted } from '../../hypervisor/qemu/spec.ts';
 import { queryMigrate } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
-import { abilitiesOf } from '../../shadow/net/abilities.ts';
 import { captureShadow, removeProgram, replayAgain } from '../../shadow/net/guest.ts';
-import type { NetShadow, Outcome } from '../../shadow/net/model.ts';
+import type { DeviceIdentity, NetShadow, Outcome } from '../../shadow/net/model.ts';
+import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { verify } from '../../shadow/net/verify.ts';
+import { wantedAfter } from '../../shadow/net/wanted.ts';
+import { learn } from '../knowledge.ts';
 import { nicStep, programDirectory, type Run, step, waitAfter, warn } from '../run.ts';
 import { channelOf, endVm, type RunningVm } from '../vm.ts';
 import type { Attached, Replayed } from './attach.ts';
@@ -25,6 +28,8 @@ export interface Settled {
 export interface NicSettled {
   after: NetShadow;
   outcomes: Outcome[];
+  /** What was chosen and the device cannot have, for a later one. */
+  wanted: Wanted[];
 }
 
 const DRAIN_MS = 3_600_000;
@@ -78,21 +83,34 @@ async function settleNic(
     await vm.agent.waitReady({ signal });
     return captureShadow(vm.agent, checked.identity, checked.standbyPciPath, signal);
   });
+  await remember(run, vm, { plan, identity: checked.identity, after }, move.nic.id);
   await nicStep(run, move, 'settle', 'remove the program from the guest', {}, () =>
     endProgram(vm, move.nic.id, waitMs),
   );
-  return { after, outcomes: verify(shadow, after, plan, replayed.results) };
+  const outcomes = verify(shadow, after, plan, replayed.results);
+  return { after, outcomes, wanted: wantedAfter(shadow, after, outcomes, plan.untouched) };
 }
 
 /** What this migration has shown of devices is worth having, and no reason to call a good migration degraded. */
-async function remember(run: Run, nics: Iterable<NicSettled>): Promise<void> {
-  for (const { after } of nics) {
-    const learned = abilitiesOf(after);
-    if (learned === undefined) continue;
-    await run.abilities
-      .remember(learned)
-      .catch((error: unknown) => warn(run, `what this device can do was not kept: ${reasonOf(error)}`));
-  }
+async function remember(
+  run: Run,
+  vm: RunningVm,
+  seen: { plan: ReplayPlan; identity: DeviceIdentity; after: NetShadow },
+  nic: string,
+): Promise<void> {
+  const signal = waitAfter('what the device was before anything was set', run.request.limits.agentMs);
+  await learn(run.abilities, vm.agent, { ...seen, dir: programDirectory(nic), signal }).catch(
+    (error: unknown) => warn(run, `what this device can do was not kept: ${reasonOf(error)}`),
+  );
+}
+
+/** The VM as it is recorded: each NIC with what its device could not have. */
+function specWithWanted(spec: VmSpec, settled: ReadonlyMap<string, NicSettled>): VmSpec {
+  const nics = spec.nics.map((nic) => {
+    const wanted = settled.get(nic.id)?.wanted;
+    return wanted === undefined ? nic : { ...nic, wanted };
+  });
+  return { ...spec, nics };
 }
 
 /**
@@ -138,6 +156,6 @@ export async function settle(
     const replayed = attached?.replayed.get(id);
     if (replayed !== undefined) nics.set(id, await settleNic(run, reserved, nic, replayed));
   });
-  await remember(run, nics.values());
+  reserved.vm.qemu = recordSpec(reserved.vm.qemu, specWithWanted(destinationSpec(run), nics));
   return { memory, nics };
 }

@@ -7,7 +7,9 @@ import type { NetShadow } from '../../shadow/net/model.ts';
 import { planReplay } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
+import { withWanted } from '../../shadow/net/wanted.ts';
 import { NOTE, type StagedNote } from '../history.ts';
+import { planOptions } from '../knowledge.ts';
 import { type NicMove, nicStep, programDirectory, type Run, step, waitBefore, warn } from '../run.ts';
 import { channelOf, setStandbyLink } from '../vm.ts';
 import type { NicPreflight, Preflight } from './preflight.ts';
@@ -32,7 +34,11 @@ const UNLIMITED = 1024 ** 4;
 
 /** The plan that puts the source's own device back: on the same device nothing is lost. */
 function rollbackPlan(checked: NicPreflight, shadow: NetShadow): ReplayPlan {
-  return planReplay(shadow, { continuity: checked.continuity });
+  const { defaults } = checked.known;
+  return planReplay(shadow, {
+    continuity: checked.continuity,
+    ...(defaults === undefined ? {} : { defaults }),
+  });
 }
 
 async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
@@ -53,10 +59,10 @@ async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
       checked.standbyPciPath,
       waitBefore(run, 'capturing the shadow', limits.agentMs * run.nics.length),
     ),
-  );
+  ).then((captured) => withWanted(captured, nic.wanted));
   const plan = planReplay(shadow, {
     continuity: checked.continuity,
-    ...(checked.abilities === undefined ? {} : { abilities: checked.abilities }),
+    ...planOptions(checked.known),
   });
   // who finds the VM without its device later must know what the device had
   const note: StagedNote = { nic: nic.id, shadow, plan };

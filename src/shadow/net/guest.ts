@@ -38,6 +38,22 @@ export async function captureShadow(
   return parseCapture(result.stdout, identity, standbyPciPath === undefined ? {} : { standbyPciPath });
 }
 
+/** What the program saw of the new device before it set anything on it; undefined when it saw nothing that is whole. */
+export async function freshShadow(
+  shell: GuestShell,
+  dir: string,
+  identity: DeviceIdentity,
+  signal: AbortSignal,
+): Promise<NetShadow | undefined> {
+  const { code, stdout } = await runScript(shell, 'cat "$1"\n', [`${dir}/fresh`], { signal, check: false });
+  if (code !== 0) return undefined;
+  try {
+    return parseCapture(stdout, identity);
+  } catch {
+    return undefined;
+  }
+}
+
 export interface GuestFacts {
   kernel: string;
   bonding: boolean;

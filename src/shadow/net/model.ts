@@ -23,6 +23,8 @@ export const Hardware = DeviceIdentity.extend({
   driverVersion: z.string().optional(),
   /** Release of the guest's kernel, of which most drivers are a part. */
   kernel: z.string().optional(),
+  /** Which boot of the guest it was seen in. */
+  boot: z.string().optional(),
   /** `vvvv:dddd`, vendor and device id. */
   pciId: z.string().regex(/^[0-9a-f]{4}:[0-9a-f]{4}$/),
 });

@@ -58,12 +58,14 @@ export function hardwareOf(sysfs: Sysfs, name: string, identity: DeviceIdentity)
   if (vendor === undefined || device === undefined) throw notACapture(`no PCI ids for interface "${name}"`);
   const version = factOf(sysfs, name, 'driver-version');
   const kernel = factOf(sysfs, name, 'kernel');
+  const boot = factOf(sysfs, name, 'boot');
   return {
     ...identity,
     name,
     driver: factOf(sysfs, name, 'driver') ?? 'none',
     ...(version === undefined ? {} : { driverVersion: version }),
     ...(kernel === undefined ? {} : { kernel }),
+    ...(boot === undefined ? {} : { boot }),
     pciId: `${vendor}:${device}`,
   };
 }

@@ -105,7 +105,8 @@ function groupDrafts(group: Group, dev: string, options: DriverOptions, found: F
       now = String(max);
       found.adaptations.push({ key, value, now, how: `${deviceWord(abilities)} takes at most ${now}` });
     }
-    pairs.words.push(name, now);
+    // how many queues there are is also the host's choice, so that the guest must see for itself what this one takes
+    pairs.words.push(name, group.option === '-L' ? value : now);
     pairs.keys.push(key);
   }
   return pairs.words.length === 0
