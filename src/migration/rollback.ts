@@ -15,9 +15,10 @@ import {
   queryStatus,
 } from '../hypervisor/qmp/commands.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
+import { GIVEBACK_MS, giveInterfaceBack } from '../shadow/net/manager/manager.ts';
 import { stopAnswering } from './absence.ts';
 import type { JournalStep } from './journal.ts';
-import { moveOf, type NicMove, nicStepName, programDirectory, type Run, waitAfter } from './run.ts';
+import { moveOf, type NicMove, nicStepName, programDirectory, type Run, waitAfter, warn } from './run.ts';
 import type { Undo } from './undo.ts';
 import { undoGroups } from './undo-order.ts';
 import { channelOf, endVm, isPlugged, type RunningVm, setStandbyLink } from './vm.ts';
@@ -107,6 +108,12 @@ async function removeFromGuest(run: Run, { nic }: NicMove): Promise<void> {
   await removeProgram(run.source.agent, programDirectory(nic.id), signal);
 }
 
+async function giveBack(run: Run, { nic }: NicMove): Promise<void> {
+  const signal = waitAfter("the guest's network manager", GIVEBACK_MS);
+  const { problems } = await giveInterfaceBack(run.source.agent, programDirectory(nic.id), signal);
+  for (const problem of problems) warn(run, problem);
+}
+
 async function perform(run: Run, undo: Undo, destination: RunningVm | undefined): Promise<void> {
   const vm = run.source.qemu.spec.name;
   switch (undo.kind) {
@@ -120,6 +127,8 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
       return setStandbyLink(run.source, undo.nic, false);
     case 'remove-program':
       return removeFromGuest(run, moveOf(run, undo.nic));
+    case 'give-interface-back':
+      return giveBack(run, moveOf(run, undo.nic));
     case 'end-destination':
       return endDestination(run, destination);
     case 'remove-tap':

@@ -3,6 +3,7 @@ import { together } from '../../base/together.ts';
 import { migrateSetCapabilities, migrateSetParameters } from '../../hypervisor/qmp/commands.ts';
 import { FIRST_DOWNTIME_MS } from '../../memory/strategy.ts';
 import { captureShadow, installProgram } from '../../shadow/net/guest.ts';
+import { type ManagerReport, yieldInterface } from '../../shadow/net/manager/manager.ts';
 import type { NetShadow } from '../../shadow/net/model.ts';
 import { planReplay } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
@@ -22,6 +23,8 @@ export interface NicStaged {
   /** The shadow as the device leaves it. */
   shadow: NetShadow;
   plan: ReplayPlan;
+  /** The guest's network manager, as it was before it was told. */
+  manager: ManagerReport;
 }
 
 export interface Staged {
@@ -38,6 +41,27 @@ function rollbackPlan(checked: NicPreflight, shadow: NetShadow): ReplayPlan {
   return planReplay(shadow, {
     continuity: checked.continuity,
     ...(defaults === undefined ? {} : { defaults }),
+  });
+}
+
+/** Tells the guest's network manager, so that it does not fight the replay. */
+async function yieldToReplay(run: Run, checked: NicPreflight, plan: ReplayPlan): Promise<ManagerReport> {
+  const { nic } = checked.move;
+  const undo = [{ kind: 'give-interface-back', nic: nic.id } as const];
+  return nicStep(run, checked.move, 'stage', "tell the guest's network manager", { undo }, async () => {
+    const signal = waitBefore(
+      run,
+      "the guest's network manager",
+      run.request.limits.agentMs * run.nics.length,
+    );
+    const manager = await yieldInterface(run.source.agent, {
+      programDir: programDirectory(nic.id),
+      plan,
+      standbyPciPath: checked.standbyPciPath,
+      signal,
+    });
+    for (const problem of manager.problems) warn(run, problem);
+    return manager;
   });
 }
 
@@ -68,6 +92,7 @@ async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
   const note: StagedNote = { nic: nic.id, shadow, plan };
   run.journal.note(run.id, NOTE.staged, JSON.stringify(note));
   const dir = programDirectory(nic.id);
+  const manager = await yieldToReplay(run, checked, plan);
   const undo = [{ kind: 'remove-program', nic: nic.id } as const];
   await nicStep(run, move, 'stage', 'put the program into the guest', { undo }, async () => {
     const signal = waitBefore(run, 'starting the program in the guest', limits.agentMs * run.nics.length);
@@ -86,7 +111,7 @@ async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
     });
     await ready;
   });
-  return { move, checked, shadow, plan };
+  return { move, checked, shadow, plan, manager };
 }
 
 export async function stage(run: Run, preflight: Preflight): Promise<Staged> {

@@ -44,7 +44,8 @@ async function perform(run: SwapRun, undo: Undo): Promise<void> {
       return site.unprepare();
     case 'release-device':
       return site.release('new');
-    case 'remove-tap': // these belong to migrations
+    case 'give-interface-back': // belongs to migrations, as these do
+    case 'remove-tap':
     case 'end-destination':
     case 'cancel-copy':
       return;

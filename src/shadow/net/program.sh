@@ -8,6 +8,7 @@
 # DIR/config        port= the virtio-serial port to the host, may be empty
 # DIR/source        compiled plan for the device that leaves, used for adopt, leave, giveback and rollback
 # DIR/destination   compiled plan for the device that comes
+# DIR.manager       beside it: manager.sh, which is run when the replay is done (manager/manager.sh)
 # DIR/log.jsonl     what it said, as JSON lines; the same lines go to the port
 #
 # It travels in the guest's memory and acts without a word from any host. It waits for link events and commands in
@@ -563,7 +564,7 @@ attach() {
   emit replayed "\"failed\":$failed"
   replayed=1
   if [ -z "$waiting" ]; then
-    emit 'done'
+    finished
   else
     progress
   fi
@@ -590,7 +591,15 @@ progress() {
   esac
   waiting=
   emit active "\"dev\":\"$escaped\""
-  if [ -n "$replayed" ]; then emit 'done'; fi
+  if [ -n "$replayed" ]; then finished; fi
+}
+
+# Replayed and active. The guest's network manager gets the interface back, without a word from any host.
+finished() {
+  emit 'done'
+  if [ -r "$dir.manager/state" ]; then
+    sh "$dir.manager/manager.sh" "$dir.manager" giveback </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- &
+  fi
 }
 
 # The device was taken down and up: everything is there but its link.
@@ -734,7 +743,7 @@ read_port() {
 # udev would rename the device after us, if it looked before us: it gets told the same name.
 tell_udev() {
   if [ ! -d "$root/run/udev" ]; then return 0; fi
-  mkdir -p "${link_file%/*}"
+  (umask 022 && mkdir -p "${link_file%/*}") # others keep their files there, and who reads them is not root
   printf '[Match]\nPath=*pci-%s\nMACAddress=%s\n\n[Link]\nNamePolicy=\nName=%s\n' \
     "$match_pci" "$match_mac" "$device" >"$link_file"
 }

@@ -1,0 +1,449 @@
+#!/bin/sh
+# Keeps the guest's network manager from fighting a replay: tells it before, and gives the interface back after.
+#
+#   manager.sh DIR yield     before the device leaves: finds who manages the interface, and tells it
+#   manager.sh DIR giveback  when the new device has the interface's state; may be run again, and by two at once
+#
+# DIR/config    interface= its name; pci= PCI address of the direct device; standby= that of its standby, may be empty;
+#               tag= a word for this device; bond= 1 when a bond stands, or will stand, above the device
+# DIR/state     what `yield` found and did, for `giveback`
+# DIR/client    argument vector of the DHCP client that was ended
+#
+# Prints `key value` lines: what it found (`manager`, `client`), how the manager reports the interface (`report`), and
+# what it could not do (`problem`). Exit code 0 whatever it found. Runs under dash, busybox ash and bash.
+
+set -u
+PATH=${SHADOWFERRY_TOOLS:+$SHADOWFERRY_TOOLS:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+unset CDPATH
+umask 022
+
+dir=${1:?usage: manager.sh DIR yield|giveback}
+root=${SHADOWFERRY_ROOT-} # tests put a made-up tree here
+interface='' pci='' standby='' tag='' bond=''
+# shellcheck source=/dev/null
+. "$dir/config" || exit 1
+
+manager=none # from here to `bonded`: what `yield` found, kept in DIR/state
+index=''
+network_file=''
+profile=''
+unit=''
+masked=''
+client=''
+leased=''
+bonded=''
+
+networks=$root/run/systemd/network
+rules=$root/run/udev/rules.d/78-shadowferry-$tag.rules
+network=$networks/00-shadowferry-$tag.network
+members=$networks/00-shadowferry-$tag-members.network
+
+say() {
+  printf '%s %s\n' "$1" "$2"
+}
+
+# Quotes $1 for a shell, into `quoted`.
+quote() {
+  text=$1
+  quoted=
+  while :; do
+    case $text in
+      *\'*)
+        quoted=$quoted${text%%\'*}"'\\''"
+        text=${text#*\'}
+        ;;
+      *) break ;;
+    esac
+  done
+  quoted="'$quoted$text'"
+}
+
+keep_state() {
+  for name in manager index network_file profile unit masked client leased bonded; do
+    eval "quote \"\${$name}\""
+    printf '%s=%s\n' "$name" "$quoted"
+  done >"$dir/state"
+}
+
+index_of() {
+  index=
+  { read -r index <"$root/sys/class/net/$1/ifindex"; } 2>/dev/null
+}
+
+# Sets `value` to the value of KEY=… in a file: value_in KEY FILE.
+value_in() {
+  value=
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+      "$1="*)
+        value=${line#*=}
+        return 0
+        ;;
+    esac
+    line=
+  done 2>/dev/null <"$2"
+  return 1
+}
+
+# ---------------------------------------------------------------- who manages the interface
+
+find_manager() {
+  index_of "$interface" && [ -n "$index" ] || return 0
+  links=$root/run/systemd/netif/links/$index
+  if [ -r "$links" ] && value_in ADMIN_STATE "$links" && [ "$value" != unmanaged ]; then
+    if value_in NETWORK_FILE "$links" && [ -r "$root$value" ]; then
+      manager=networkd
+      network_file=$value
+      return 0
+    fi
+  fi
+  devices=$root/run/NetworkManager/devices/$index
+  if [ -r "$devices" ] && value_in managed "$devices"; then
+    case $value in
+      true | 1)
+        manager=NetworkManager
+        if value_in connection-uuid "$devices"; then profile=$value; fi
+        return 0
+        ;;
+    esac
+  fi
+  if value_in "$interface" "$root/run/network/ifstate"; then manager=ifupdown; fi
+  return 0
+}
+
+# Finds the DHCP client that was started for the interface alone, and keeps its argument vector.
+find_client() {
+  for process in "$root"/proc/[0-9]*; do
+    name=
+    { read -r name <"$process/comm"; } 2>/dev/null || continue
+    case $name in
+      dhclient | udhcpc | dhcpcd) ;;
+      *) continue ;;
+    esac
+    if tr '\0' '\n' <"$process/cmdline" 2>/dev/null | grep -qxF -e "$interface"; then
+      client="$name ${process##*/}"
+      cat "$process/cmdline" >"$dir/client"
+      return 0
+    fi
+  done
+}
+
+# How the manager itself reports the interface; free of what changes by itself.
+report() {
+  case $manager in
+    networkd)
+      index_of "$interface"
+      links=$root/run/systemd/netif/links/$index
+      for key in ADMIN_STATE OPER_STATE NETWORK_FILE; do
+        value_in "$key" "$links"
+        say report "$key=$value"
+      done
+      ;;
+    NetworkManager)
+      nmcli -g GENERAL.STATE,GENERAL.CONNECTION,GENERAL.CON-UUID device show "$interface" 2>&1 |
+        while IFS= read -r line; do say report "$line"; done
+      ;;
+    ifupdown)
+      value_in "$interface" "$root/run/network/ifstate"
+      say report "ifstate=$value"
+      if [ -n "$unit" ]; then say report "unit=$(systemctl is-active "$unit" 2>/dev/null)"; fi
+      ;;
+  esac
+  if [ -n "$client" ]; then
+    alive=
+    for process in "$root"/proc/[0-9]*; do
+      name=
+      { read -r name <"$process/comm"; } 2>/dev/null || continue
+      if [ "$name" = "${client%% *}" ] &&
+        tr '\0' '\n' <"$process/cmdline" 2>/dev/null | grep -qxF -e "$interface"; then
+        alive=1
+      fi
+    done
+    say report "client=${alive:+running}"
+  fi
+}
+
+# ---------------------------------------------------------------- systemd-networkd
+
+# Marks devices for managers, from the next time that they appear or get a name: those that are there stay as they are.
+mark_devices() {
+  mkdir -p "${rules%/*}"
+  for path in $pci $standby; do
+    printf 'SUBSYSTEM=="net", ACTION=="add|move", KERNELS=="%s", ENV{SHADOWFERRY}="%s"%s\n' "$path" "$tag" "$1"
+  done >"$rules"
+  udevadm control --reload >/dev/null 2>&1 || say problem 'udev did not read its rules again'
+}
+
+# A .network file without its section [Match], with its drop-ins, in networkd's order of directories.
+settings_of() {
+  for part in "$1" \
+    "$root/usr/lib/systemd/network/${1##*/}.d"/*.conf \
+    "$root/run/systemd/network/${1##*/}.d"/*.conf \
+    "$root/etc/systemd/network/${1##*/}.d"/*.conf; do
+    [ -r "$part" ] || continue
+    matching=
+    while IFS= read -r line || [ -n "$line" ]; do
+      case $line in
+        '[Match]'*) matching=1 ;;
+        '['*) matching= ;;
+      esac
+      if [ -z "$matching" ]; then printf '%s\n' "$line"; fi
+      line=
+    done <"$part"
+    printf '\n'
+  done
+}
+
+# Does the file match interfaces by nothing but their names? Then it matches a bond of the same name.
+matches_by_name() {
+  matching=
+  by_name=
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+      '[Match]'*) matching=1 ;;
+      '['*) matching= ;;
+      Name=* | Name' '*) if [ -n "$matching" ]; then by_name=1; fi ;;
+      '' | '#'* | ';'*) ;;
+      *) if [ -n "$matching" ]; then return 1; fi ;;
+    esac
+    line=
+  done <"$1"
+  [ -n "$by_name" ]
+}
+
+# The server knows the client by what networkd made of the interface's first name: a bond of that name is another.
+same_client() {
+  value_in CLIENTID "$root/run/systemd/netif/leases/$index" || return 0
+  case $value in
+    ff????????*)
+      id=${value#ff}
+      printf '[DHCPv4]\nIAID=0x%s\n' "${id%"${id#????????}"}"
+      ;;
+  esac
+}
+
+yield_networkd() {
+  mkdir -p "$networks"
+  chmod 755 "$root/run/systemd" "$networks"
+  if value_in ADDRESS "$root/run/systemd/netif/leases/$index"; then leased=$value; fi
+  settings() {
+    settings_of "$root$network_file"
+    same_client
+    printf '[Network]\nKeepConfiguration=yes\n'
+  }
+  if [ -z "$bond" ]; then
+    {
+      printf '[Match]\nProperty=SHADOWFERRY=%s\n\n' "$tag"
+      settings
+    } >"$network"
+  else
+    printf '[Match]\nProperty=SHADOWFERRY=%s\n\n[Link]\nUnmanaged=yes\n' "$tag" >"$members"
+    if [ ! -e "$root/sys/class/net/$interface/bonding" ]; then
+      bonded=1
+      {
+        printf '[Match]\nName=%s\nKind=bond\n\n' "$interface"
+        settings
+      } >"$network"
+    fi
+  fi
+  mark_devices ''
+  networkctl reload >/dev/null 2>&1 || say problem 'systemd-networkd did not read its files again'
+}
+
+# Waits until networkd has configured the interface, and sets `index`; fails after half a minute.
+await_networkd() {
+  tries=0
+  while [ "$tries" -lt 150 ]; do
+    tries=$((tries + 1))
+    index_of "$interface"
+    value=
+    value_in ADMIN_STATE "$root/run/systemd/netif/links/$index"
+    if [ "$value" = configured ]; then
+      if [ -z "$leased" ] || value_in ADDRESS "$root/run/systemd/netif/leases/$index"; then return 0; fi
+    fi
+    sleep 0.2 || sleep 1
+  done
+  say problem "systemd-networkd has not configured $interface"
+  return 1
+}
+
+# What an administrator added by hand a manager takes away when it is given the interface: kept over that moment.
+# Addresses that end by themselves are the manager's own.
+save_addresses() {
+  for family in 4 6; do
+    ip -"$family" address save dev "$interface" permanent >"$dir/addresses.$family" 2>/dev/null
+    ip -"$family" route save table all dev "$interface" >"$dir/routes.$family" 2>/dev/null
+  done
+}
+
+restore_addresses() {
+  for family in 4 6; do
+    ip -"$family" address restore <"$dir/addresses.$family" >/dev/null 2>&1
+    ip -"$family" route restore <"$dir/routes.$family" >/dev/null 2>&1
+  done
+}
+
+giveback_networkd() {
+  await_networkd || return 0
+  if [ -n "$bond" ] && ! matches_by_name "$root$network_file"; then
+    if [ -n "$bonded" ]; then say note "$interface is configured by ${network#"$root"}: ${network_file##*/} does not match a bond"; fi
+    return 0
+  fi
+  save_addresses
+  rm -f "$network"
+  if [ -z "$bond" ]; then rm -f "$rules"; fi
+  networkctl reload >/dev/null 2>&1 || say problem 'systemd-networkd did not read its files again'
+  sleep 0.2 || sleep 1
+  await_networkd || return 0
+  if [ -n "$leased" ]; then
+    value_in ADDRESS "$root/run/systemd/netif/leases/$index"
+    if [ "$value" != "$leased" ]; then
+      say problem "the DHCP server gave $value in place of $leased"
+      return 0
+    fi
+  fi
+  restore_addresses
+}
+
+# ---------------------------------------------------------------- ifupdown, and DHCP clients of its kind
+
+yield_ifupdown() {
+  if [ -d "$root/run/systemd/system" ]; then
+    # it would be stopped with the device, and ifdown would take the state of whatever has the name then
+    unit=$(systemd-escape --template ifup@.service "$interface" 2>/dev/null)
+    if [ -n "$unit" ] && systemctl --quiet is-active "$unit"; then
+      if systemctl --quiet --runtime mask "$unit" >/dev/null 2>&1; then masked=1; else say problem "$unit was not masked"; fi
+    else
+      unit=
+    fi
+  elif [ -d "$root/run/udev" ]; then
+    mkdir -p "$root/run/udev/rules.d"
+    : >"$root/run/udev/rules.d/80-ifupdown.rules" # in place of the packaged one, which runs ifup and ifdown
+    udevadm control --reload >/dev/null 2>&1
+    masked=1
+  fi
+}
+
+giveback_ifupdown() {
+  if [ -z "$masked" ]; then return 0; fi
+  if [ -n "$unit" ]; then
+    systemctl --quiet --runtime unmask "$unit" >/dev/null 2>&1 || say problem "$unit is still masked"
+  else
+    rm -f "$root/run/udev/rules.d/80-ifupdown.rules"
+    udevadm control --reload >/dev/null 2>&1
+  fi
+}
+
+# Its socket is bound to the interface that goes. Killed, it gives no lease back and runs no script.
+yield_client() {
+  case $client in
+    'dhclient '*) kill -s KILL "${client#* }" 2>/dev/null ;;
+    # these look their interface up again by themselves
+    *) ;;
+  esac
+}
+
+# Started with its file of leases it asks for the address that it had (INIT-REBOOT), and has it all the while.
+giveback_client() {
+  case $client in
+    'dhclient '*) ;;
+    *) return 0 ;;
+  esac
+  set --
+  while IFS= read -r word; do set -- "$@" "$word"; done <<EOT
+$(tr '\0' '\n' <"$dir/client")
+EOT
+  timeout=
+  if command -v timeout >/dev/null 2>&1; then timeout='timeout 60'; fi
+  # shellcheck disable=SC2086 # words
+  $timeout "$@" </dev/null >/dev/null 2>&1 || say problem "the DHCP client ${1##*/} did not start again"
+}
+
+# ---------------------------------------------------------------- NetworkManager
+
+yield_nm() {
+  mark_devices ', ENV{NM_UNMANAGED}="1"'
+}
+
+# Waits until NetworkManager says that the interface is connected; fails after half a minute.
+await_nm() {
+  tries=0
+  while [ "$tries" -lt 60 ]; do
+    tries=$((tries + 1))
+    case $(nmcli -g GENERAL.STATE device show "$interface" 2>/dev/null) in
+      100*) return 0 ;;
+    esac
+    sleep 0.5 || sleep 1
+  done
+  say problem "NetworkManager has not connected $interface"
+  return 1
+}
+
+giveback_nm() {
+  save_addresses
+  rm -f "$rules"
+  udevadm control --reload >/dev/null 2>&1
+  udevadm trigger --settle --action=change "/sys/class/net/$interface" >/dev/null 2>&1
+  nmcli device set "$interface" managed yes >/dev/null 2>&1
+  if [ -n "$profile" ]; then
+    nmcli --wait 60 connection up uuid "$profile" ifname "$interface" >/dev/null 2>"$dir/error" ||
+      say problem "NetworkManager did not take $interface: $(cat "$dir/error")"
+  fi
+  await_nm || return 0
+  restore_addresses
+}
+
+# ---------------------------------------------------------------- the two halves
+
+yield_interface() {
+  find_manager
+  find_client
+  say manager "$manager"
+  if [ -n "$client" ]; then say client "${client%% *}"; fi
+  keep_state # what follows may be cut off
+  case $manager in
+    networkd) yield_networkd ;;
+    NetworkManager) yield_nm ;;
+    ifupdown) yield_ifupdown ;;
+  esac
+  keep_state
+  report
+  yield_client
+}
+
+giveback() {
+  case $manager in
+    networkd) giveback_networkd ;;
+    NetworkManager) giveback_nm ;;
+    ifupdown) giveback_ifupdown ;;
+  esac
+  giveback_client
+  say manager "$manager"
+  report
+}
+
+case ${2-} in
+  yield) yield_interface ;;
+  giveback)
+    # the program in the guest and a host may both ask: one does it, the other waits for its words
+    if mkdir "$dir/returning" 2>/dev/null; then
+      # shellcheck source=/dev/null
+      if [ -r "$dir/state" ]; then . "$dir/state"; fi
+      giveback >"$dir/returned.new" 2>&1
+      mv "$dir/returned.new" "$dir/returned"
+    else
+      tries=0
+      until [ -e "$dir/returned" ] || [ "$tries" = 300 ]; do
+        tries=$((tries + 1))
+        sleep 0.2 || sleep 1
+      done
+    fi
+    cat "$dir/returned" 2>/dev/null || say problem 'giving the interface back was not finished'
+    ;;
+  *)
+    echo 'usage: manager.sh DIR yield|giveback' >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,167 @@
+/** `manager.sh` under several shells, in a made-up tree with made-up tools; and what is made of its words. */
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { deadline } from '../../../base/deadline.ts';
+import { exec } from '../../../base/exec.ts';
+import { findProgram } from '../../../base/find-program.ts';
+import { assignments } from '../compile.ts';
+import { parseManagerReport, reportedOtherwise } from './manager.ts';
+
+const SCRIPT = new URL('./manager.sh', import.meta.url).pathname;
+const SHELLS = [['dash'], ['busybox', 'ash'], ['bash']] as const;
+const HOSTILE = "lan'0%";
+
+const LEASE = 'ADDRESS=10.0.0.5\nCLIENTID=ff56504d9800020000ab11\n';
+const NETWORK = '[Match]\nName=lan0\n\n[Network]\nDHCP=yes\n[Match]\nType=ether\n';
+
+for (const [program, ...words] of SHELLS) {
+  const skip = findProgram(program) === undefined ? `needs ${program}` : false;
+  describe(`manager.sh under ${[program, ...words].join(' ')}`, { skip }, () => {
+    let root = '';
+    let dir = '';
+    beforeEach(() => {
+      root = mkdtempSync(join(tmpdir(), 'shadowferry-manager-'));
+      dir = join(root, 'dir');
+      mkdirSync(dir);
+      for (const tool of ['udevadm', 'networkctl', 'nmcli', 'systemctl', 'systemd-escape', 'ip']) {
+        put(`tools/${tool}`, `#!/bin/sh\necho "${tool} $*" >>"${root}/called"\n`, 0o755);
+      }
+      put('called', '');
+      put('proc/1/comm', 'init\n');
+    });
+    afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+    function put(path: string, text: string, mode = 0o644): void {
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+      writeFileSync(join(root, path), text, { mode });
+    }
+    const get = (path: string) => readFileSync(join(root, path), 'utf8');
+
+    async function run(what: 'yield' | 'giveback', config: Record<string, string> = {}): Promise<string> {
+      const all = { interface: 'lan0', pci: '0000:01:00.0', standby: '', tag: 'net0', bond: '', ...config };
+      writeFileSync(join(dir, 'config'), assignments(all));
+      const env = { ...process.env, SHADOWFERRY_ROOT: root, SHADOWFERRY_TOOLS: join(root, 'tools') };
+      const { stdout, stderr } = await exec([program, ...words, SCRIPT, dir, what], {
+        env,
+        signal: deadline('manager.sh', 30_000),
+      });
+      assert.equal(stderr, '');
+      return stdout;
+    }
+
+    function networkd(name = 'lan0'): void {
+      put(`sys/class/net/${name}/ifindex`, '7\n');
+      put(
+        'run/systemd/netif/links/7',
+        'ADMIN_STATE=configured\nOPER_STATE=routable\nNETWORK_FILE=/etc/systemd/network/50-lan.network\n',
+      );
+      put('run/systemd/netif/leases/7', LEASE);
+      put('etc/systemd/network/50-lan.network', NETWORK);
+      put('etc/systemd/network/50-lan.network.d/more.conf', '[Match]\nName=x\n[DHCPv4]\nUseMTU=yes');
+    }
+
+    it('finds nobody, and does nothing', async () => {
+      put('sys/class/net/lan0/ifindex', '7\n');
+      assert.equal(await run('yield'), 'manager none\n');
+      assert.equal(await run('giveback'), 'manager none\n');
+      assert.equal(get('called'), '');
+    });
+
+    it('keeps networkd from the new device with a copy of its settings that only a marked device matches', async () => {
+      networkd();
+      const said = await run('yield');
+      assert.match(said, /^manager networkd\nreport ADMIN_STATE=configured\nreport OPER_STATE=routable\n/);
+      assert.equal(
+        get('run/systemd/network/00-shadowferry-net0.network').replaceAll(/\n+/g, '\n'),
+        '[Match]\nProperty=SHADOWFERRY=net0\n[Network]\nDHCP=yes\n[DHCPv4]\nUseMTU=yes\n' +
+          '[DHCPv4]\nIAID=0x56504d98\n[Network]\nKeepConfiguration=yes\n',
+      );
+      assert.equal(
+        get('run/udev/rules.d/78-shadowferry-net0.rules'),
+        'SUBSYSTEM=="net", ACTION=="add|move", KERNELS=="0000:01:00.0", ENV{SHADOWFERRY}="net0"\n',
+      );
+      assert.equal(get('called'), 'udevadm control --reload\nnetworkctl reload\n');
+    });
+
+    it('gives the interface back to networkd once, and says so to whoever asks again', async () => {
+      networkd();
+      await run('yield');
+      const said = await run('giveback');
+      assert.match(said, /^manager networkd\nreport ADMIN_STATE=configured\n/);
+      assert.ok(!existsSync(join(root, 'run/systemd/network/00-shadowferry-net0.network')));
+      assert.ok(!existsSync(join(root, 'run/udev/rules.d/78-shadowferry-net0.rules')));
+      const called = get('called');
+      assert.equal(await run('giveback'), said);
+      assert.equal(get('called'), called);
+    });
+
+    it('tells of another address from the DHCP server, and does not put the old one beside it', async () => {
+      networkd();
+      await run('yield');
+      put('run/systemd/netif/leases/7', LEASE.replace('10.0.0.5', '10.0.0.6'));
+      assert.match(
+        await run('giveback'),
+        /^problem the DHCP server gave 10\.0\.0\.6 in place of 10\.0\.0\.5$/m,
+      );
+      assert.doesNotMatch(get('called'), /restore/);
+    });
+
+    it('has the bond to come configured, and its members left alone, where there will be a bond', async () => {
+      networkd();
+      await run('yield', { bond: '1', standby: '0000:02:00.0' });
+      assert.match(
+        get('run/systemd/network/00-shadowferry-net0.network'),
+        /^\[Match\]\nName=lan0\nKind=bond\n/,
+      );
+      assert.match(get('run/systemd/network/00-shadowferry-net0-members.network'), /Unmanaged=yes\n$/);
+      assert.equal(get('run/udev/rules.d/78-shadowferry-net0.rules').match(/KERNELS/g)?.length, 2);
+    });
+
+    it('marks the new device as not for NetworkManager', async () => {
+      put('sys/class/net/lan0/ifindex', '7\n');
+      put('run/NetworkManager/devices/7', '[device]\nmanaged=true\nconnection-uuid=abc\n');
+      assert.match(await run('yield'), /^manager NetworkManager\n/);
+      assert.match(get('run/udev/rules.d/78-shadowferry-net0.rules'), /ENV\{NM_UNMANAGED\}="1"\n$/);
+    });
+
+    it('survives names that mean something to a shell', async () => {
+      networkd(HOSTILE);
+      const said = await run('yield', { interface: HOSTILE });
+      assert.match(said, /^manager networkd\n/);
+      assert.match(await run('giveback', { interface: HOSTILE }), /^manager networkd\n/);
+    });
+
+    it('keeps hotplug from an interface of ifupdown where there is no systemd', async () => {
+      put('sys/class/net/lan0/ifindex', '7\n');
+      put('run/network/ifstate', 'lo=lo\nlan0=lan0\n');
+      mkdirSync(join(root, 'run/udev'), { recursive: true });
+      assert.equal(await run('yield'), 'manager ifupdown\nreport ifstate=lan0\n');
+      assert.equal(get('run/udev/rules.d/80-ifupdown.rules'), '');
+      await run('giveback');
+      assert.ok(!existsSync(join(root, 'run/udev/rules.d/80-ifupdown.rules')));
+    });
+  });
+}
+
+describe('what manager.sh says', () => {
+  it('is taken apart; what is not known is a problem', () => {
+    const said = 'manager networkd\nclient dhclient\nreport A=1\nnote n\nproblem p q\nwhat is this\n';
+    assert.deepEqual(parseManagerReport(said), {
+      manager: 'networkd',
+      client: 'dhclient',
+      report: ['A=1'],
+      notes: ['n'],
+      problems: ['p q', 'the guest said: what is this'],
+    });
+  });
+
+  it('is compared line by line', () => {
+    const before = parseManagerReport('manager networkd\nreport A=1\nreport B=2\n');
+    assert.deepEqual(reportedOtherwise(before, before), []);
+    const after = parseManagerReport('manager networkd\nreport A=1\nreport B=3\n');
+    assert.deepEqual(reportedOtherwise(before, after), ['networkd reported B=2 before and B=3 now']);
+  });
+});
