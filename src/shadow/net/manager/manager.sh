@@ -25,7 +25,7 @@ interface='' pci='' standby='' tag='' bond=''
 # shellcheck source=/dev/null
 . "$dir/config" || exit 1
 
-manager=none # from here to `bonded`: what `yield` found, kept in DIR/state
+manager=none # from here to `mark`: what `yield` found, kept in DIR/state
 index=''
 network_file=''
 profile=''
@@ -34,6 +34,8 @@ masked=''
 client=''
 leased=''
 bonded=''
+client_id=''
+mark=''
 
 networks=$root/run/systemd/network
 rules=$root/run/udev/rules.d/78-shadowferry-$tag.rules
@@ -61,7 +63,7 @@ quote() {
 }
 
 keep_state() {
-  for name in manager index network_file profile unit masked client leased bonded; do
+  for name in manager index network_file profile unit masked client leased bonded client_id mark; do
     eval "quote \"\${$name}\""
     printf '%s=%s\n' "$name" "$quoted"
   done >"$dir/state"
@@ -138,7 +140,8 @@ report() {
       links=$root/run/systemd/netif/links/$index
       for key in ADMIN_STATE OPER_STATE NETWORK_FILE; do
         value_in "$key" "$links"
-        say report "$key=$value"
+        # for a bond of ours the file may be another: that is told by a note
+        if [ "$key" != NETWORK_FILE ] || [ -z "$bonded" ]; then say report "$key=$value"; fi
       done
       ;;
     NetworkManager)
@@ -171,7 +174,7 @@ report() {
 mark_devices() {
   mkdir -p "${rules%/*}"
   for path in $pci $standby; do
-    printf 'SUBSYSTEM=="net", ACTION=="add|move", KERNELS=="%s", ENV{SHADOWFERRY}="%s"%s\n' "$path" "$tag" "$1"
+    printf 'SUBSYSTEM=="net", ACTION=="add|move", KERNELS=="%s", ENV{SHADOWFERRY}="%s"%s\n' "$path" "$mark" "$1"
   done >"$rules"
   udevadm control --reload >/dev/null 2>&1 || say problem 'udev did not read its rules again'
 }
@@ -215,36 +218,50 @@ matches_by_name() {
 
 # The server knows the client by what networkd made of the interface's first name: a bond of that name is another.
 same_client() {
+  if [ -n "$client_id" ]; then printf '[DHCPv4]\nIAID=0x%s\n' "$client_id"; fi
+}
+
+find_client_id() {
   value_in CLIENTID "$root/run/systemd/netif/leases/$index" || return 0
   case $value in
     ff????????*)
       id=${value#ff}
-      printf '[DHCPv4]\nIAID=0x%s\n' "${id%"${id#????????}"}"
+      client_id=${id%"${id#????????}"}
       ;;
   esac
+}
+
+# The file for the interface when it comes anew, of the networkd's own file: settings MATCH.
+settings() {
+  case $1 in
+    device) printf '[Match]\nProperty=SHADOWFERRY=%s\n\n' "$mark" ;;
+    bond) printf '[Match]\nName=%s\nKind=bond\n\n' "$interface" ;;
+  esac
+  settings_of "$root$network_file"
+  same_client
 }
 
 yield_networkd() {
   mkdir -p "$networks"
   chmod 755 "$root/run/systemd" "$networks"
   if value_in ADDRESS "$root/run/systemd/netif/leases/$index"; then leased=$value; fi
-  settings() {
-    settings_of "$root$network_file"
-    same_client
-    printf '[Network]\nKeepConfiguration=yes\n'
-  }
+  find_client_id
   if [ -z "$bond" ]; then
+    # the mark of this replay alone: the device that is there may have one of an earlier replay
+    read -r mark rest <"$root/proc/uptime"
+    mark=$tag-$mark
     {
-      printf '[Match]\nProperty=SHADOWFERRY=%s\n\n' "$tag"
-      settings
+      settings device
+      printf '[Network]\nKeepConfiguration=yes\n'
     } >"$network"
   else
-    printf '[Match]\nProperty=SHADOWFERRY=%s\n\n[Link]\nUnmanaged=yes\n' "$tag" >"$members"
+    mark=$tag-member
+    printf '[Match]\nProperty=SHADOWFERRY=%s\n\n[Link]\nUnmanaged=yes\n' "$mark" >"$members"
     if [ ! -e "$root/sys/class/net/$interface/bonding" ]; then
       bonded=1
       {
-        printf '[Match]\nName=%s\nKind=bond\n\n' "$interface"
-        settings
+        settings bond
+        printf '[Network]\nKeepConfiguration=yes\n'
       } >"$network"
     fi
   fi
@@ -252,7 +269,7 @@ yield_networkd() {
   networkctl reload >/dev/null 2>&1 || say problem 'systemd-networkd did not read its files again'
 }
 
-# Waits until networkd has configured the interface, and sets `index`; fails after half a minute.
+# Waits until networkd says that the interface is configured, and sets `index`; fails after half a minute.
 await_networkd() {
   tries=0
   while [ "$tries" -lt 150 ]; do
@@ -260,50 +277,110 @@ await_networkd() {
     index_of "$interface"
     value=
     value_in ADMIN_STATE "$root/run/systemd/netif/links/$index"
-    if [ "$value" = configured ]; then
-      if [ -z "$leased" ] || value_in ADDRESS "$root/run/systemd/netif/leases/$index"; then return 0; fi
-    fi
+    if [ "$value" = configured ]; then return 0; fi
     sleep 0.2 || sleep 1
   done
   say problem "systemd-networkd has not configured $interface"
   return 1
 }
 
+# Waits until networkd has begun anew, as far as can be seen, and has the address from the DHCP server again.
+await_networkd_again() {
+  tries=0
+  while [ "$tries" -lt 10 ]; do
+    tries=$((tries + 1))
+    value=
+    value_in ADMIN_STATE "$root/run/systemd/netif/links/$index"
+    if [ "$value" != configured ]; then break; fi
+    sleep 0.1 || sleep 1
+  done
+  await_networkd || return 1
+  if [ -z "$leased" ]; then return 0; fi
+  tries=0
+  while [ "$tries" -lt 100 ]; do
+    tries=$((tries + 1))
+    if value_in ADDRESS "$root/run/systemd/netif/leases/$index"; then
+      if [ "$value" != "$leased" ]; then
+        say problem "the DHCP server gave $value in place of $leased"
+        return 0 # what there was beside it comes back all the same
+      fi
+      # kept over the replay it would last for ever; its own has an end
+      if [ -n "$(ip -4 -o address show dev "$interface" dynamic to "$leased" 2>/dev/null)" ]; then return 0; fi
+    fi
+    sleep 0.2 || sleep 1
+  done
+  say problem "systemd-networkd has not got $leased again"
+}
+
 # What an administrator added by hand a manager takes away when it is given the interface: kept over that moment.
-# Addresses that end by themselves are the manager's own.
+# Addresses that end by themselves are the manager's own, and so is the one from the DHCP server.
 save_addresses() {
   for family in 4 6; do
-    ip -"$family" address save dev "$interface" permanent >"$dir/addresses.$family" 2>/dev/null
-    ip -"$family" route save table all dev "$interface" >"$dir/routes.$family" 2>/dev/null
+    ip -"$family" -o address show dev "$interface" permanent >"$dir/addresses.$family" 2>/dev/null
+    # not the kernel's, which come with the addresses, nor the manager's from its DHCP client
+    for origin in boot static; do
+      ip -"$family" route save table all dev "$interface" proto "$origin" >"$dir/routes.$family.$origin" 2>/dev/null
+    done
   done
 }
 
-restore_addresses() {
-  for family in 4 6; do
-    ip -"$family" address restore <"$dir/addresses.$family" >/dev/null 2>&1
-    ip -"$family" route restore <"$dir/routes.$family" >/dev/null 2>&1
+# Adds one address again, of which this is a line of `ip -o address`: restore_address FAMILY WORD…
+restore_address() {
+  family=$1
+  local=${5-}
+  shift 5 || return 0
+  case $local in
+    "$leased/"* | fe80:*) return 0 ;;
+  esac
+  words=
+  label=
+  while [ $# -gt 0 ]; do
+    case $1 in
+      peer | metric | brd | scope)
+        words="$words $1 ${2-}"
+        shift
+        ;;
+      noprefixroute | home | mngtmpaddr) words="$words $1" ;;
+      valid_lft) break ;;
+      secondary | dynamic | deprecated | tentative | permanent | temporary | stable-privacy | proto | kernel*) ;;
+      "$interface"*) label=$1 ;;
+    esac
+    shift
   done
+  label=${label%\\}
+  if [ "$family" = 6 ]; then words="$words nodad"; fi
+  # shellcheck disable=SC2086 # words of ip's own
+  ip -"$family" address add "$local" $words dev "$interface" ${label:+label "$label"} >/dev/null 2>&1
+}
+
+restore_addresses() {
+  set -f # words of ip, none of them a pattern
+  for family in 4 6; do
+    while IFS= read -r line; do
+      # shellcheck disable=SC2086 # words of ip's own
+      restore_address "$family" $line
+    done <"$dir/addresses.$family"
+    for origin in boot static; do
+      ip -"$family" route restore <"$dir/routes.$family.$origin" >/dev/null 2>&1
+    done
+  done
+  set +f
 }
 
 giveback_networkd() {
   await_networkd || return 0
-  if [ -n "$bond" ] && ! matches_by_name "$root$network_file"; then
-    if [ -n "$bonded" ]; then say note "$interface is configured by ${network#"$root"}: ${network_file##*/} does not match a bond"; fi
-    return 0
-  fi
+  if [ -n "$bond" ] && [ -z "$bonded" ]; then return 0; fi # it was a bond before, and was not touched
   save_addresses
-  rm -f "$network"
-  if [ -z "$bond" ]; then rm -f "$rules"; fi
-  networkctl reload >/dev/null 2>&1 || say problem 'systemd-networkd did not read its files again'
-  sleep 0.2 || sleep 1
-  await_networkd || return 0
-  if [ -n "$leased" ]; then
-    value_in ADDRESS "$root/run/systemd/netif/leases/$index"
-    if [ "$value" != "$leased" ]; then
-      say problem "the DHCP server gave $value in place of $leased"
-      return 0
-    fi
+  if [ -z "$bond" ]; then
+    rm -f "$network" "$rules"
+  elif [ -n "$leased" ] || ! matches_by_name "$root$network_file"; then
+    settings bond >"$network"
+    say note "$interface is a bond now: until the next boot systemd-networkd configures it by ${network#"$root"}"
+  else
+    rm -f "$network"
   fi
+  networkctl reload >/dev/null 2>&1 || say problem 'systemd-networkd did not read its files again'
+  await_networkd_again || return 0
   restore_addresses
 }
 
@@ -364,6 +441,7 @@ EOT
 # ---------------------------------------------------------------- NetworkManager
 
 yield_nm() {
+  mark=$tag
   mark_devices ', ENV{NM_UNMANAGED}="1"'
 }
 

