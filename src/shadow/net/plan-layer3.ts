@@ -101,10 +101,19 @@ function bridgedOver(route: Route): Route {
   return { ...route, args: [...args, 'expires', String(ADVERTISED_SECONDS)] };
 }
 
+/**
+ * Looks like the kernel's own route to an address's network, but where the address says `noprefixroute` the kernel makes
+ * none: NetworkManager does so, and adds the route itself, with its metric.
+ */
+const isOfNoAddress = ({ family, type, args }: Route, { addresses }: NetShadow): boolean =>
+  type === 'unicast' &&
+  args.some((word, at) => word === 'proto' && args[at + 1] === 'kernel') &&
+  addresses.some((each) => each.family === family && each.flags.includes('noprefixroute'));
+
 /** A gateway must be reachable on the link when its route is added: routes without a gateway go first. */
 function routeDrafts(shadow: NetShadow): Draft[] {
   const wanted = shadow.routes.flatMap((route) => {
-    if (!route.automatic) return [route];
+    if (!route.automatic || isOfNoAddress(route, shadow)) return [route];
     return isAdvertised(route) ? [bridgedOver(route)] : [];
   });
   const viaGateway = (route: Route) => leadsBy(route, 'via') || leadsBy(route, 'nexthop');

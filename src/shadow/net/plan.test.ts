@@ -185,6 +185,21 @@ describe('planReplay: attach in mode replay', () => {
     ]);
   });
 
+  it("makes the route to an address's network where the address says that the kernel makes none", () => {
+    const ownRoute = route('10.77.0.0/24', ['proto', 'kernel', 'scope', 'link', 'metric', '100'], {
+      automatic: true,
+    });
+    const routes = [route('default', ['via', '10.77.0.1']), ownRoute];
+    const line = 'route replace 10.77.0.0/24 proto kernel scope link metric 100 dev eth0';
+    const added = (flags: string[]) =>
+      lines(attach(shadow({ routes, addresses: [address('10.77.0.10', { flags })] })));
+    assert.ok(!added([]).some((l) => l.includes(line)));
+    places(attach(shadow({ routes, addresses: [address('10.77.0.10', { flags: ['noprefixroute'] })] })), [
+      line,
+      'route replace 0.0.0.0/0 via 10.77.0.1',
+    ]);
+  });
+
   it('does not take an address again that another machine uses', () => {
     const addresses = [address('fd77::66', { state: ['dadfailed'] })];
     const plan = planReplay(shadow({ addresses }), { continuity: 'replay' });

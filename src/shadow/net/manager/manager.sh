@@ -465,11 +465,13 @@ giveback_nm() {
   udevadm control --reload >/dev/null 2>&1
   udevadm trigger --settle --action=change "/sys/class/net/$interface" >/dev/null 2>&1
   nmcli device set "$interface" managed yes >/dev/null 2>&1
-  if [ -n "$profile" ]; then
+  await_nm || return 0
+  # it takes the profile up by itself, where that one may be taken up by itself
+  if [ -n "$profile" ] && [ "$(nmcli -g GENERAL.CON-UUID device show "$interface" 2>/dev/null)" != "$profile" ]; then
     nmcli --wait 60 connection up uuid "$profile" ifname "$interface" >/dev/null 2>"$dir/error" ||
       say problem "NetworkManager did not take $interface: $(cat "$dir/error")"
+    await_nm || return 0
   fi
-  await_nm || return 0
   restore_addresses
 }
 
