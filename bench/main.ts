@@ -5,8 +5,9 @@ import { ShadowferryError, toShadowferryError } from '../src/errors.ts';
 import { enterUserNamespace } from '../src/lab/network/userns.ts';
 import { type Bench, parseOptions, runBench } from './bench.ts';
 import { outage } from './outage.ts';
+import { several } from './several.ts';
 
-const BENCHES: readonly Bench[] = [outage];
+const BENCHES: readonly Bench[] = [outage, several];
 
 async function main([name, ...args]: readonly string[]): Promise<void> {
   process.env.PATH = pathWithSystemDirectories(process.env.PATH ?? '');

@@ -25,7 +25,7 @@ import { migratePlain } from './plain-virtio.ts';
 const FROM = 'e1000e';
 const TO = 'vmxnet3';
 /** Traffic before and after, ms: longer than the pauses of a peer whose retransmissions have backed off. */
-const QUIET_MS = 700;
+export const QUIET_MS = 700;
 /** Each bulk stream, bytes/s: traffic enough to disturb, little enough for an emulated guest. */
 const BULK_RATE = 200_000;
 const DOWNTIME_LIMIT_MS = 300;
@@ -34,7 +34,7 @@ const LARGE_MIB = 2048;
 /** Gaps of a connection that are closer are one outage: after a loss a segment or two may pass, and then none. */
 const APART_MS = 50;
 
-type Seen = Observed['observed'];
+export type Seen = Observed['observed'];
 
 interface Ours {
   continuity: 'bridge' | 'hold' | 'replay';
@@ -47,7 +47,7 @@ function makeLab(): Promise<Lab> {
 }
 
 /** Runs in which the probes themselves were late by a large part of what they measured say little. */
-function flagsOf(seen: Seen): string[] {
+export function flagsOf(seen: Seen): string[] {
   const { tcp, icmp } = seen.lateMs;
   const flag = (name: string, late: number, outage: number) =>
     late * 4 > outage ? [`${name} probe ${late.toFixed(0)} ms late`] : [];
@@ -58,7 +58,8 @@ function flagsOf(seen: Seen): string[] {
   ];
 }
 
-function metricsOf(seen: Seen): Record<string, number | null> {
+/** The outages that a peer saw, ms. */
+export function metricsOf(seen: Seen): Record<string, number | null> {
   return {
     tcpMs: Math.max(seen.outageMs.tcp, longestAway(seen.gaps.tcp, APART_MS)),
     tcpGapMs: seen.outageMs.tcp,
@@ -68,7 +69,7 @@ function metricsOf(seen: Seen): Record<string, number | null> {
 }
 
 /** Gaps with times relative to the start of the migration, as its marks are. */
-function gapsSince(seen: Seen, startedAtMs: number) {
+export function gapsSince(seen: Seen, startedAtMs: number) {
   const shift = (gaps: Seen['gaps']['tcp']) =>
     gaps.map((gap) => ({ ...gap, startMs: gap.startMs - startedAtMs }));
   return { tcp: shift(seen.gaps.tcp), icmp: shift(seen.gaps.icmp) };

@@ -222,3 +222,44 @@ test('a device that goes is missed, and the next one takes its place', options, 
     await kernel.end();
   }
 });
+
+test(
+  "a device that was born with another's name gets out of the way, and gets its own when that is free",
+  options,
+  async () => {
+    const kernel = new Kernel();
+    try {
+      await kernel.ready();
+      await kernel.start(planReplay(given, { continuity: 'replay' }));
+      // the other has our name, and wants the one that we are born with
+      await kernel.sh('ip link add eth0 address 52:54:00:00:00:02 type veth peer name other');
+      await kernel.sh(`${PLUG}; ip link set wire up`);
+      await kernel.log.event('seen');
+      const signal = deadline('the name eth7 to be free', 10_000);
+      while ((await kernel.sh('ip -o link')).includes(' eth7@')) signal.throwIfAborted();
+      assert.ok(!kernel.log.events().some(({ e }) => e === 'claimed' || e === 'failed'));
+      await kernel.sh('ip link set dev eth0 name eth7');
+      await kernel.log.event('done');
+      const names = await kernel.sh('ip -o link');
+      assert.match(names, /eth0@[^\n]*52:54:00:00:00:01/);
+      assert.match(names, /eth7@[^\n]*52:54:00:00:00:02/);
+      assert.ok(!kernel.log.events().some(({ e }) => e === 'failed'));
+    } finally {
+      await kernel.end();
+    }
+  },
+);
+
+test('a name that stays taken is told', options, async () => {
+  const kernel = new Kernel();
+  try {
+    await kernel.ready();
+    await kernel.start(planReplay(given, { continuity: 'replay' }));
+    await kernel.sh('ip link add eth0 address 52:54:00:00:00:02 type veth peer name other');
+    await kernel.sh(PLUG);
+    const failed = await kernel.log.event('failed');
+    assert.match(failed.e === 'failed' ? failed.err : '', /eth0 is taken by another interface/);
+  } finally {
+    await kernel.end();
+  }
+});

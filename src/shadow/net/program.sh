@@ -481,7 +481,7 @@ claim() {
     if [ "$stepped_aside" != "$found_index" ]; then
       stepped_aside=$found_index
       step_aside
-    elif [ "$refused_claim" != "$found_index" ]; then
+    elif [ -n "$looked_again" ] && [ "$refused_claim" != "$found_index" ]; then
       refused_claim=$found_index
       fail claim "the name $device is taken by another interface"
     fi
@@ -759,6 +759,7 @@ reset() {
   stepped_aside='' # index of the last device that had to wait for its name
   refused_claim='' # index of the last device that could not get its name
   looking_again='' # a look is on its way
+  looked_again=''  # this look is that one: what was in the way had its time
   waiting=''       # not empty: `active` is still to come, and so far there were
   replayed=''      #   all operations,
   traffic=''       #   the addresses and routes,
@@ -855,7 +856,9 @@ while read -r event <&3; do
     adopt | leave | rollback | giveback | attach | rescan | stop | 'ping '*) obey "$event" ;;
     'look again')
       looking_again=''
+      looked_again=1
       look
+      looked_again=''
       ;;
     *) look ;;
   esac
