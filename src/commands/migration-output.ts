@@ -2,8 +2,8 @@
 import { formatBytes, formatMs } from '../base/units.ts';
 import { CATALOGUE, KINDS, ShadowferryError } from '../errors.ts';
 import type { ProbeResult } from '../lab/probe/probes.ts';
-import type { MigrationResult, ShadowResult } from '../migration/result.ts';
-import type { MigrationReport } from '../report/model.ts';
+import type { MigrationResult, NicResult, ShadowResult } from '../migration/result.ts';
+import type { MigrationReport, NicOutcome } from '../report/model.ts';
 
 /** What was seen from outside, where somebody looked. */
 export type Observation = Pick<ProbeResult, 'connections' | 'outageMs' | 'gaps' | 'throughput'>;
@@ -23,7 +23,7 @@ export function errorOf(result: MigrationResult): MigrationResult['error'] {
   const { code, message, fix } = new ShadowferryError('DEGRADED', {
     vm,
     host,
-    why: result.error?.message ?? 'the device is missing',
+    why: whyDegraded(result),
   });
   return { code, message, fix };
 }
@@ -47,6 +47,26 @@ export function outcomeLines({ adapted, lost }: ShadowResult): string[] {
     ),
     ...lost.map(({ nic, key, why }) => `  lost: ${of(nic)}${key}: ${why}`),
   ];
+}
+
+/** Of several NICs, each that has no device is named with its reason. */
+function whyDegraded({ error, nics }: MigrationResult): string {
+  const each = nics.flatMap((nic) => (nic.error === undefined ? [] : [`${nic.nic}: ${nic.error.message}`]));
+  if (nics.length > 1 && each.length > 0) return each.join('; ');
+  return error?.message ?? 'the device is missing';
+}
+
+function nicOutcome({ nic, network, from, to, continuity, shadow, error }: NicResult): NicOutcome {
+  return {
+    ...{ nic, from, to },
+    ...(network === undefined ? {} : { network }),
+    ...(continuity === undefined ? {} : { continuity }),
+    captured: shadow.captured,
+    restored: shadow.restored.length,
+    adapted: shadow.adapted.length,
+    lost: shadow.lost.length,
+    ...(error === undefined ? {} : { error: error.message }),
+  };
 }
 
 /** The last line of `--json`. */
@@ -121,7 +141,7 @@ export function reportOf(
     strategy: result.strategy ?? 'none',
     strategyReason: result.decisions.findLast(({ action }) => action === result.strategy)?.reason ?? '',
     ok: result.ok,
-    ...(result.ending === 'degraded' ? { degraded: result.error?.message ?? 'the device is missing' } : {}),
+    ...(result.ending === 'degraded' ? { degraded: whyDegraded(result) } : {}),
     ...(result.error === undefined || result.ending === 'degraded' ? {} : { error: result.error }),
     startedAtMs: zero,
     totalMs: result.totalMs,
@@ -137,6 +157,7 @@ export function reportOf(
     throughput: (observed?.throughput ?? []).map((sample) => ({ ...sample, atMs: sample.atMs - zero })),
     progress: result.progress,
     shadow: result.shadow,
+    nics: result.nics.map(nicOutcome),
     warnings: result.warnings,
     host,
     decisions: result.decisions,

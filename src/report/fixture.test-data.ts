@@ -204,6 +204,7 @@ export const FIXTURE: MigrationReport = {
     ],
     lost: [{ key: 'feature.rx-vlan-filter', value: 'off', why: 'fixed to on in vmxnet3' }],
   },
+  nics: [],
   warnings: ['The destination has 31 MiB of memory to spare after the migration.'],
   host: { qemu: '7.2.22', accelerator: 'tcg', kernel: '6.1.0-37-amd64' },
   decisions: [

@@ -81,6 +81,26 @@ export type ConnectionResult = z.infer<typeof ConnectionResult>;
 
 const DeviceKind = z.object({ model: z.string(), driver: z.string() });
 
+/** Names the NIC that an outcome is of, where several have moved. */
+const nic = z.string().optional();
+
+/** What became of one of several direct NICs. */
+export const NicOutcome = z.object({
+  nic: z.string(),
+  network: z.string().optional(),
+  from: DeviceKind.extend({ device: z.string() }),
+  /** The driver is null where the device did not come. */
+  to: z.object({ device: z.string(), model: z.string(), driver: z.string().nullable() }),
+  continuity: Continuity.optional(),
+  captured: Count,
+  restored: Count,
+  adapted: Count,
+  lost: Count,
+  /** Why it has no device. */
+  error: z.string().optional(),
+});
+export type NicOutcome = z.infer<typeof NicOutcome>;
+
 export const MigrationReport = z.object({
   vm: z.string(),
   source: z.string(),
@@ -119,10 +139,12 @@ export const MigrationReport = z.object({
   progress: z.array(ProgressSample),
   shadow: z.object({
     captured: Count,
-    restored: z.array(z.object({ key: z.string(), value: z.string() })),
-    adapted: z.array(z.object({ key: z.string(), value: z.string(), now: z.string(), how: z.string() })),
-    lost: z.array(z.object({ key: z.string(), value: z.string(), why: z.string() })),
+    restored: z.array(z.object({ nic, key: z.string(), value: z.string() })),
+    adapted: z.array(z.object({ nic, key: z.string(), value: z.string(), now: z.string(), how: z.string() })),
+    lost: z.array(z.object({ nic, key: z.string(), value: z.string(), why: z.string() })),
   }),
+  /** Each direct NIC; what is above is their sum. */
+  nics: z.array(NicOutcome).default([]),
   warnings: z.array(z.string()),
   host: z.object({ qemu: z.string(), accelerator: z.string(), kernel: z.string().optional() }),
   decisions: z.array(z.object({ atMs: Moment, action: z.string(), reason: z.string() })),

@@ -123,6 +123,34 @@ test('every attribute of the shadow is on the page: lost and adapted open, resto
   assert.ok(groups.includes('sysctl 3') && groups.includes('feature 4'));
 });
 
+const nicOutcome = (nic: string, driver: string | null) => ({
+  nic,
+  network: 'dmz',
+  from: { device: 'nic0', model: 'e1000e', driver: 'e1000e' },
+  to: { device: 'nic1', model: 'vmxnet3', driver },
+  continuity: 'hold' as const,
+  ...{ captured: 40, restored: 38, adapted: 1, lost: 1 },
+});
+
+test('of several NICs each has its row, and what is lost names its NIC', () => {
+  const { shadow } = FIXTURE;
+  const [lost] = shadow.lost;
+  assert.ok(lost);
+  const page = renderReport({
+    ...FIXTURE,
+    nics: [nicOutcome('net0', 'vmxnet3'), { ...nicOutcome('net1', null), error: 'no link <in> time' }],
+    shadow: { ...shadow, lost: [{ nic: 'net1', ...lost }] },
+  });
+  const text = sectionText(page, 'Devices');
+  assert.match(text, /net0.*nic1: vmxnet3 \(driver vmxnet3\).*38 of 40/s);
+  assert.match(text, /net1.*not there: no link <in> time/s);
+  assert.match(
+    sectionText(page, 'What became of the shadow'),
+    new RegExp(`net1 ${lost.key.replaceAll('.', '\\.')}`),
+  );
+  assert.ok(!named(parse(renderReport(FIXTURE)), 'h2').some(({ text: heading }) => heading === 'Devices'));
+});
+
 test('no loss is said in words, and attributes without an outcome are', () => {
   const { shadow } = FIXTURE;
   const none = { ...FIXTURE, shadow: { ...shadow, captured: 26, lost: [] } };

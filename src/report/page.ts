@@ -4,6 +4,7 @@ import { formatBytes, formatMs, formatRate } from '../base/units.ts';
 import { gantt } from './gantt.ts';
 import { type Markup, markup, type Part, trusted } from './markup.ts';
 import type { MigrationReport } from './model.ts';
+import { nicsSection } from './nics.ts';
 import { PAGE_SCRIPT } from './page-script.ts';
 import { pageStyle } from './page-style.ts';
 import { drawProgress, hasCurve } from './progress-svg.ts';
@@ -149,6 +150,7 @@ function facts(report: MigrationReport): Markup {
  */
 export function renderReport(report: MigrationReport): string {
   const style = pageStyle();
+  const devices = nicsSection(report);
   const title = headline(report);
   const end = VERDICTS[verdict(report)];
   const started = new Date(report.startedAtMs).toISOString();
@@ -174,7 +176,7 @@ export function renderReport(report: MigrationReport): string {
 ${notices(report)}${tiles(report)}
 </header>
 <main>
-${section('What happened over time', timelines(report))}${section('Where the time went', gantt(report), 'gantt')}${section(
+${devices === undefined ? '' : section('Devices', devices)}${section('What happened over time', timelines(report))}${section('Where the time went', gantt(report), 'gantt')}${section(
   'Memory',
   memory(report),
 )}${section('What became of the shadow', shadowSection(report), 'shadow')}${section(

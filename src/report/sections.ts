@@ -64,6 +64,9 @@ ${outageTile('TCP', report.outageMs.tcp, report.gaps.tcp.length)}${outageTile('I
 )}${lostTile(report)}</dl>`;
 }
 
+/** A key with the NIC that it is of, where there are several. */
+const named = (nic: string | undefined, key: string): string => (nic === undefined ? key : `${nic} ${key}`);
+
 /** First word of an attribute's key: what it is grouped by. */
 export function keyGroup(key: string): string {
   return /^[A-Za-z][\w-]*/.exec(key)?.[0] ?? 'other';
@@ -80,7 +83,7 @@ function lostPart(report: MigrationReport): Markup {
       { title: 'Was', kind: 'code' },
       { title: 'Why', kind: 'wide' },
     ],
-    lost.map(({ key, value, why }) => [key, value, why]),
+    lost.map(({ nic, key, value, why }) => [named(nic, key), value, why]),
   )}`;
 }
 
@@ -94,7 +97,7 @@ function adaptedPart({ adapted }: MigrationReport['shadow']): Markup {
       { title: 'Now', kind: 'code' },
       { title: 'How', kind: 'wide' },
     ],
-    adapted.map(({ key, value, now, how }) => [key, value, now, how]),
+    adapted.map(({ nic, key, value, now, how }) => [named(nic, key), value, now, how]),
   )}`;
 }
 
@@ -109,7 +112,7 @@ function restoredPart({ restored }: MigrationReport['shadow']): Markup {
           { title: 'Attribute', kind: 'code' },
           { title: 'Value', kind: 'code' },
         ],
-        members.map(({ key, value }) => [key, value]),
+        members.map(({ nic, key, value }) => [named(nic, key), value]),
       )}</details>
 `,
   )}`;
