@@ -6,7 +6,7 @@ import { shellCommand } from '../base/shell-quote.ts';
 import { ShadowferryError } from '../errors.ts';
 import { probeAccelerator } from '../hypervisor/qemu/accelerator.ts';
 import { modelIdentity } from '../hypervisor/qemu/pci.ts';
-import type { Lab } from '../lab/lab.ts';
+import { type Lab, labDevice, type NicOptions } from '../lab/lab.ts';
 import { enterUserNamespace } from '../lab/network/userns.ts';
 import {
   createStandingLab,
@@ -17,7 +17,7 @@ import {
 } from '../lab/standing.ts';
 import { type LabStatus, labStatus } from '../lab/status.ts';
 import { disconnectVm } from '../migration/vm.ts';
-import { fixedStateDirectory, memoryMiB, print, say, standbyOf } from './options.ts';
+import { fixedStateDirectory, memoryMiB, print, say, standbyOf, wholeNumber } from './options.ts';
 
 const QEMU = 'qemu-system-x86_64';
 const CHECK_MS = 30_000;
@@ -27,6 +27,7 @@ interface UpOptions {
   devicesB: string;
   memory: number;
   standby: string;
+  nics: number;
   json?: boolean;
 }
 
@@ -37,14 +38,19 @@ async function modelsOf(field: string, text: string, signal: AbortSignal): Promi
     const problem = `"${text}" is not a list of models, separated by commas`;
     throw new ShadowferryError('INPUT_FIELD', { field, problem });
   }
-  for (const model of new Set(models)) {
+  for (const { model, network } of models.map(labDevice)) {
+    if (!/^[a-z][a-z0-9-]{0,11}$/.test(network)) {
+      const problem = `"${network}" is no name of a network: lower-case letters, digits and dashes, at most 12`;
+      throw new ShadowferryError('INPUT_FIELD', { field, problem });
+    }
     await modelIdentity({ binary: QEMU, machine: 'q35', model, field, signal });
   }
   return models;
 }
 
-function nicLine({ id, standby, direct }: LabStatus['vms'][number]['nics'][number]): string {
-  const beside = standby === 'none' ? 'no standby' : `standby ${standby}`;
+function nicLine(nic: LabStatus['vms'][number]['nics'][number]): string {
+  const { id, standby, direct, network, address } = nic;
+  const beside = `${standby === 'none' ? 'no standby' : `standby ${standby}`}, ${address} on ${network}`;
   if (direct === null) return `${id}: ${beside}`;
   const plugged = direct.plugged ? '' : ', NOT PLUGGED';
   return `${id}: ${direct.device} (${direct.model}${plugged}), ${beside}`;
@@ -55,8 +61,10 @@ export function renderLab({ directory, hosts, vms, guest }: LabStatus): string {
   const lines = [`The lab is in ${directory}`];
   for (const { name, devices } of hosts) {
     lines.push(`  host ${name}`);
-    for (const { id, model, claimedBy } of devices) {
-      lines.push(`    ${id}  ${model}  ${claimedBy === null ? 'free' : `claimed by ${claimedBy}`}`);
+    for (const { id, model, network, claimedBy } of devices) {
+      lines.push(
+        `    ${id}  ${model} on ${network}  ${claimedBy === null ? 'free' : `claimed by ${claimedBy}`}`,
+      );
     }
   }
   for (const vm of vms) {
@@ -87,6 +95,13 @@ async function up(options: UpOptions): Promise<void> {
     a: await modelsOf('--devices-a', options.devicesA, signal),
     b: await modelsOf('--devices-b', options.devicesB, signal),
   };
+  if (options.nics > devices.a.length) {
+    const problem = `${options.nics} direct NICs need as many devices on host a, and --devices-a has ${devices.a.length}`;
+    throw new ShadowferryError('INPUT_FIELD', { field: '--nics', problem });
+  }
+  const more = devices.a
+    .slice(1, options.nics)
+    .map((_, n): NicOptions => ({ device: `nic${n + 1}`, standby }));
   const cacheDir = cacheDirectory();
   const probing = deadline('probing the accelerator', CHECK_MS);
   const { kind: accelerator } = await probeAccelerator({ signal: probing, binary: QEMU, cacheDir });
@@ -94,7 +109,7 @@ async function up(options: UpOptions): Promise<void> {
   const lab = await createStandingLab(state, { cacheDir, devices, log: say, qemu });
   try {
     say(`Two hosts, "a" and "b". Booting VM "web1" on a (${accelerator}).`);
-    await disconnectVm(await lab.boot({ memoryMiB: options.memory, standby }));
+    await disconnectVm(await lab.boot({ memoryMiB: options.memory, standby, nics: more }));
     await show(lab, options.json ?? false);
   } catch (error) {
     lab.close();
@@ -126,9 +141,19 @@ export function registerLab(program: Command): void {
   lab
     .command('up')
     .description('start the lab and boot VM "web1" on host a')
-    .option('--devices-a <models>', 'QEMU models of host a, separated by commas', 'e1000e')
+    .option(
+      '--devices-a <models>',
+      'QEMU models of host a, separated by commas; MODEL@NETWORK for one on another network than lan',
+      'e1000e',
+    )
     .option('--devices-b <models>', 'QEMU models of host b', 'vmxnet3')
     .option('--memory <MiB>', "the VM's memory", memoryMiB, 256)
+    .option(
+      '--nics <number>',
+      'direct NICs of the VM: the first devices of host a',
+      wholeNumber('--nics', 1, 8),
+      1,
+    )
     .option('--standby <kind>', 'none, virtio or failover', 'virtio')
     .option('--json', 'print one line of JSON')
     .action(up);

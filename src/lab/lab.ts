@@ -92,7 +92,8 @@ export interface BootOptions {
 
 /** A device as a lab's options name it: `MODEL` or `MODEL@NETWORK`. */
 export function labDevice(text: string, n: number): HostDevice {
-  const [model = '', network = NETWORK] = text.split('@');
+  const at = text.indexOf('@');
+  const [model, network] = at < 0 ? [text, NETWORK] : [text.slice(0, at), text.slice(at + 1)];
   return { id: `nic${n}`, kind: 'emulated-nic', model, network };
 }
 

@@ -5,7 +5,7 @@ import { findQemu } from '../hypervisor/qemu/process.ts';
 import { type NicSpec, nicIds, vmPaths } from '../hypervisor/qemu/spec.ts';
 import { qomList, queryStatus } from '../hypervisor/qmp/commands.ts';
 import { degradedError, degradedMigration, openMigration } from '../migration/history.ts';
-import { GUEST_ADDRESS, GUEST_ADDRESS6 } from './guest-setup.ts';
+import { GUEST_ADDRESS, GUEST_ADDRESS6, guestNic } from './guest-setup.ts';
 import { LAB_HOSTS, type Lab } from './lab.ts';
 import { holderOf } from './vm-lock.ts';
 
@@ -15,6 +15,10 @@ const ANSWER_MS = 5_000;
 export interface NicStatus {
   id: string;
   mac: string;
+  network: string;
+  /** What the lab's own guest is reached at over this NIC. */
+  address: string;
+  address6: string;
   standby: NicSpec['standby'];
   direct: { device: string; model: string; plugged: boolean } | null;
 }
@@ -66,10 +70,19 @@ async function vmStatus(lab: Lab, owned: { vm: string; owner: string; epoch: num
       const plugged = new Set(
         (await qomList(qemu.monitor, '/machine/peripheral', { signal })).map((entry) => entry.name),
       );
-      const nics = qemu.spec.nics.map((nic): NicStatus => {
-        const { id, mac, standby, direct } = nic;
+      const nics = qemu.spec.nics.map((nic, n): NicStatus => {
+        const { id, mac, network, standby, direct } = nic;
+        const { address, address6 } = guestNic(n, Math.max(0, lab.networks.indexOf(network)));
         const isPlugged = plugged.has(nicIds(nic).directDevice);
-        return { id, mac, standby, direct: direct === undefined ? null : { ...direct, plugged: isPlugged } };
+        return {
+          id,
+          mac,
+          network,
+          address,
+          address6,
+          standby,
+          direct: direct === undefined ? null : { ...direct, plugged: isPlugged },
+        };
       });
       const { memoryMiB } = qemu.spec;
       const console = vmPaths(qemu.directory).serial;

@@ -1,5 +1,5 @@
 /** A VM that runs (or waits) on a host, with the connections that drive it. */
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { z } from 'zod';
 import { ShadowferryError } from '../errors.ts';
 import { GuestAccess } from '../guest/access.ts';
@@ -79,7 +79,9 @@ function guestAccess(host: Host, { name, guest }: VmSpec, agent: AgentClient): G
 async function connectVm(host: Host, qemu: QemuProcess, signal: AbortSignal): Promise<RunningVm> {
   const channels = new Map<string, GuestChannel>();
   try {
-    for (const { nic, socket } of channelPorts(qemu.spec, qemu.directory)) {
+    for (const [n, { nic, socket }] of channelPorts(qemu.spec, qemu.directory).entries()) {
+      // started when a VM had one port only: it can be looked at, and preflight says what it lacks
+      if (n > 0 && !existsSync(socket)) continue;
       channels.set(nic, await GuestChannel.connect(socket, signal));
     }
     const path = vmPaths(qemu.directory).agent;

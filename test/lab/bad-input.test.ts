@@ -256,6 +256,30 @@ const WITHOUT_LAB: Case[] = [
     says: /--devices-b: "nosuch"/,
   },
   {
+    name: 'lab up with more direct NICs than devices',
+    args: ['lab', 'up', '--nics', '2'],
+    code: 'INPUT_FIELD',
+    says: /--nics: 2 direct NICs need/,
+  },
+  {
+    name: 'lab up with a device on a network that has no name',
+    args: ['lab', 'up', '--devices-a', 'e1000e@'],
+    code: 'INPUT_FIELD',
+    says: /--devices-a: "" is no name of a network/,
+  },
+  {
+    name: 'a continuity of a NIC that is not there',
+    args: ['migrate', 'web1', '--to', 'b', '--continuity', 'net7=hold'],
+    code: 'UNKNOWN_DEVICE',
+    says: /continuityOf\.net7/,
+  },
+  {
+    name: 'an unknown continuity of one NIC',
+    args: ['migrate', 'web1', '--to', 'b', '--continuity', 'net0=x'],
+    code: 'UNKNOWN_MODE',
+    says: /continuityOf\.net0: "x"/,
+  },
+  {
     name: 'lab up with an empty model',
     args: ['lab', 'up', '--devices-a', 'e1000e,'],
     code: 'INPUT_FIELD',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { qemuArgv } from './argv.ts';
-import { type Placement, VmSpec } from './spec.ts';
+import { channelPorts, type Placement, VmSpec } from './spec.ts';
 
 const spec = VmSpec.parse({
   name: 'web1',
@@ -38,6 +38,45 @@ test('the destination has the same devices in the same places, without the direc
   assert.deepEqual(stableDevices(destination), stableDevices(qemuArgv(spec, source)));
   assert.ok(!destination.some((word) => word.startsWith('e1000e')));
   assert.ok(destination.includes('-S') && destination.join(' ').includes('-incoming defer'));
+});
+
+test('each direct NIC has a port of its own, the same on both hosts; one that is not direct has none', () => {
+  const direct = (id: string, n: number) => ({
+    ...{ id, mac: `52:54:00:00:00:0${n}`, standby: 'none' },
+    direct: { device: `nic${n}`, model: 'e1000e' },
+  });
+  const nics = [
+    direct('net0', 1),
+    { id: 'side', mac: '52:54:00:00:00:09', standby: 'virtio' },
+    direct('net1', 2),
+  ];
+  const three = VmSpec.parse({ ...spec, nics });
+  const ports = channelPorts(three, '/run/vm');
+  assert.deepEqual(
+    ports.map(({ nic, name, socket }) => [nic, name, socket]),
+    [
+      ['net0', 'org.shadowferry.0', '/run/vm/channel.sock'],
+      ['net1', 'org.shadowferry.1', '/run/vm/channel1.sock'],
+    ],
+  );
+  const argv = qemuArgv(three, { ...source, taps: {} });
+  const numbers = argv.flatMap((word) => /^virtserialport,.*nr=(\d+)/.exec(word)?.[1] ?? []);
+  assert.equal(new Set(numbers).size, numbers.length);
+  const most = Number(/max_ports=(\d+)/.exec(argv.join(' '))?.[1]);
+  assert.ok(
+    numbers.every((nr) => Number(nr) > 0 && Number(nr) < most),
+    `${numbers} of ${most}`,
+  );
+  const moved = {
+    ...three,
+    nics: three.nics.map((nic) => (nic.direct ? { ...nic, direct: { device: 'x', model: 'y' } } : nic)),
+  };
+  assert.deepEqual(channelPorts(moved, '/run/vm'), ports);
+});
+
+test('a VM with one direct NIC has as few ports as it had', () => {
+  assert.match(qemuArgv(spec, source).join(' '), /max_ports=4/);
+  assert.equal(channelPorts(spec, '/run/vm').length, 1);
 });
 
 test('commas in values are doubled, as QEMU wants them', () => {
