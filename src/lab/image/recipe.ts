@@ -19,8 +19,10 @@ export const PACKAGES = [
   'iperf3',
   'iproute2',
   'kmod',
+  'nftables',
   'qemu-guest-agent',
   'socat',
+  'wireguard-tools',
 ] as const;
 
 /** Packages needed to build the image, of which nothing goes into it. */
@@ -39,10 +41,12 @@ export const PROGRAMS = [
   'ip',
   'iperf3',
   'kmod',
+  'nft',
   'qemu-ga',
   'socat',
   'ss',
   'tc',
+  'wg',
 ] as const;
 
 /** Those of the programs that need no libraries. */
@@ -126,6 +130,23 @@ export const MODULES = [
   'ifb',
   'tun',
   'vxlan',
+  'geneve',
+  'ip_gre',
+  'ip6_gre',
+  'ipip',
+  'ip6_tunnel',
+  'sit',
+  'macsec',
+  'wireguard',
+  // firewall
+  'nf_tables',
+  'nft_chain_nat',
+  'nft_ct',
+  'nft_fib_inet',
+  'nft_flow_offload',
+  'nf_flow_table_inet',
+  'nft_masq',
+  'nft_reject_inet',
   // sockets' own view, for ss
   'tcp_diag',
   'udp_diag',

@@ -10,6 +10,9 @@ import type { OperationSet, ReplayPlan } from './plan-model.ts';
 import { programFiles } from './program.ts';
 import { type OperationResult, verify } from './verify.ts';
 
+/** For the link to come back, ms, where something waits for it; some drivers need two seconds. */
+const LINK_MS = 10_000;
+
 /** For the removal of the program's files after a failure, ms. */
 const LATE_MS = 5_000;
 
@@ -95,9 +98,17 @@ async function perform(
     await installProgram(agent, { dir, files, modules: [], signal });
     await ready;
     const ended = channel.waitFor((event) => isEnd(event, set), signal);
+    const linked = waitsForLink(plan)
+      ? channel.waitFor(
+          (event) => event.e === 'active',
+          AbortSignal.any([signal, deadline('the link', LINK_MS)]),
+        )
+      : undefined;
+    linked?.catch(() => {}); // without a link it is lost, which is seen and told below
     channel.send(set);
     const event = await ended;
     if (event.e === 'failed') throw new ShadowferryError('CHANNEL_FAILED', { why: event.err });
+    await linked?.catch(() => {});
     await endProgram(options);
   } catch (error) {
     // what stopped us is what the caller must hear of
@@ -112,6 +123,8 @@ async function perform(
   const outcomes = verify(before, after, onlySet(plan, set), results);
   return { changed: true, before, after, outcomes, warnings: plan.warnings };
 }
+
+const waitsForLink = (plan: ReplayPlan): boolean => plan.sets.attach.some(({ stage }) => stage === 'linked');
 
 const isEnd = (event: TimedEvent, set: OperationSet): boolean =>
   event.e === (set === 'adopt' ? 'adopted' : 'givenback') || (event.e === 'failed' && event.what === set);

@@ -11,6 +11,7 @@ import {
   lowerKey,
   multicastKey,
   neighbourKey,
+  nexthopKey,
   pauseKey,
   qdiscKey,
   ringKey,
@@ -19,9 +20,12 @@ import {
   sysctlKey,
   tcClassKey,
   tuningKey,
+  upperKey,
 } from './keys.ts';
-import type { Address, Attribute, LinkState, NetShadow, Route } from './model.ts';
+import type { Address, Attribute, LinkState, NetShadow, Route, Upper } from './model.ts';
 import { filterValue } from './plan-tc.ts';
+import { asShadow } from './uppers/layers.ts';
+import { nexthopValue } from './uppers/nexthop-value.ts';
 
 /** Neighbour states that are configuration; the others were learned and only prime a new device. */
 const CONFIGURED = new Set(['permanent', 'noarp']);
@@ -82,7 +86,29 @@ export function attributesOf(shadow: NetShadow): Attribute[] {
   for (const { name, value } of shadow.driver?.coalesce ?? []) add(coalesceKey(name), value);
   for (const { name, value } of shadow.driver?.pause ?? []) add(pauseKey(name), value);
   for (const { name, value } of shadow.driver?.tuning ?? []) add(tuningKey(name), tuningValue(name, value));
+  for (const nexthop of shadow.nexthops ?? [])
+    add(nexthopKey(nexthop), nexthopValue(nexthop, shadow.link.name));
+  for (const upper of shadow.uppers ?? []) found.push(...upperAttributes(upper));
   return distinct(found);
+}
+
+/** That it is there, of which kind, on what; then those of its layers. Keys begin with `upper.NAME/`. */
+export function upperAttributes(upper: Upper): Attribute[] {
+  const { link, kind, over, args, forwarding } = upper;
+  const own: Attribute[] = [{ key: 'kind', value: `${[kind, ...args].join(' ')} on ${over}` }];
+  if (forwarding.length > 0) {
+    own.push({
+      key: 'forwarding',
+      value: forwarding
+        .map((words) => words.join(' '))
+        .toSorted()
+        .join('; '),
+    });
+  }
+  return [...own, ...attributesOf(asShadow(upper))].map(({ key, value }) => ({
+    key: printable(upperKey(link.name, key)),
+    value: printable(value),
+  }));
 }
 
 type Add = (key: string, value: string | number | boolean | undefined) => void;

@@ -224,6 +224,38 @@ close 0
 
 # JSON where it says everything. Routes and rules as text: their JSON leaves out `lock`, and gives an
 # encapsulation's `dst` the same key as the route's own.
+# What may stand on the interface: whatever stands on something, and is no device itself. Which ones do is for who reads
+# this to find out: a VLAN on a VLAN is told only by `ip`.
+set --
+vxlan=
+sysctls_of_uppers() {
+  if [ $# = 0 ]; then return 0; fi
+  section sysctl-upper
+  grep -H '' "$@" 2>/dev/null </dev/null
+  close 0
+}
+for dir in "$class"/*; do
+  if [ -e "$dir/device" ] || [ "${dir##*/}" = "$carrying" ]; then continue; fi
+  below=
+  if value_of "$dir/iflink"; then below=$value; fi
+  if value_of "$dir/ifindex" && [ "$below" = "$value" ]; then below=; fi
+  for key in "$dir"/lower_*; do
+    if [ -e "$key" ]; then below=$key; fi
+  done
+  if [ -z "$below" ] || [ "$below" = 0 ] || [ -e "$dir/bonding" ] || [ -e "$dir/bridge" ]; then continue; fi
+  name=${dir##*/}
+  set -- "$@" "/proc/sys/net/ipv4/conf/$name"/* "/proc/sys/net/ipv4/neigh/$name"/* \
+    "/proc/sys/net/ipv6/conf/$name"/* "/proc/sys/net/ipv6/neigh/$name"/*
+  # more would be too many words for one process
+  if [ $# -gt 9000 ]; then
+    sysctls_of_uppers "$@"
+    set --
+  fi
+  if value_of "$dir/uevent" && [ "$value" = DEVTYPE=vxlan ]; then vxlan=1; fi
+done
+sysctls_of_uppers "$@"
+if [ -n "$vxlan" ] && find_tool bridge; then run fdb "$tool" -j -d fdb show; fi
+
 if find_tool ip; then
   section ip-json
   "$tool" -j -d -force -batch - 2>&1 <<'BATCH'
@@ -232,6 +264,7 @@ neighbour show nud all
 neighbour show proxy
 maddress show
 token list
+nexthop show
 BATCH
   close $?
   for family in 4 6; do

@@ -29,6 +29,8 @@ import {
 } from './parse-sysfs.ts';
 import { TC_SECTIONS, trafficControlOf } from './parse-tc.ts';
 import type { FindPin } from './parse-tc-filter.ts';
+import { isNexthop, nexthopsOf } from './uppers/nexthop.ts';
+import { standingOn, uppersOf } from './uppers/parse-upper.ts';
 
 let script: string | undefined;
 
@@ -46,7 +48,9 @@ export function captureArgs(identity: DeviceIdentity, away?: { interface: string
   return away ? [identity.mac, '-', away.interface] : [identity.mac, identity.pciPath];
 }
 
-const PARSED = new RegExp(`^(capture|sysfs|sysctl|ip-json|ip-4|ip-6|${TC_SECTIONS.join('|')}|ethtool-.+)$`);
+const PARSED = new RegExp(
+  `^(capture|sysfs|sysctl|sysctl-upper|fdb|ip-json|ip-4|ip-6|${TC_SECTIONS.join('|')}|ethtool-.+)$`,
+);
 
 /**
  * Parses what the capture script printed.
@@ -65,7 +69,9 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
     seen.add(key);
   };
   for (const section of splitSections(text)) {
-    if (PARSED.test(section.name)) sections.set(section.name, section);
+    const earlier = sections.get(section.name);
+    if (earlier !== undefined && section.name === 'sysctl-upper') earlier.lines.push(...section.lines);
+    else if (PARSED.test(section.name)) sections.set(section.name, section);
     else reportSection(section, report);
   }
   const { device, carrying, foundBy } = whoIsWho(sections.get('capture'), identity);
@@ -83,7 +89,10 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
   const [global, own] = ofWholeGuest(sections.get('sysctl')?.lines ?? []);
   const sysctls = parseSysctls(own, carrying, link.mtu, report);
   const genMode = sysctlOf(sysctls, 'ipv6/conf/{dev}/addr_gen_mode');
-  const interfaces = { carrying, lower };
+  const standing = standingOn(carrying, ip.links);
+  const upperNames = new Set(standing.map(({ link: { ifname } }) => ifname));
+  const nexthops = nexthopsOf(ip.nexthops, new Set([carrying, ...upperNames]), report);
+  const interfaces = { carrying, lower, nexthops: new Set(nexthops.map(({ id }) => String(id))) };
   const qdiscSection = sections.get('qdisc');
   if (qdiscSection !== undefined && qdiscSection.code !== 0) {
     reportSection(qdiscSection, report);
@@ -91,11 +100,12 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
   }
   const findPin: FindPin = () => ({ why: 'it is kept by no file below /sys/fs/bpf' });
   const { qdiscs, classes, filters } = trafficControlOf(sections, { ...interfaces, findPin }, report);
+  const uppers = uppersOf(standing, { tokens: ip.tokens, sections, nexthops: interfaces.nexthops }, report);
   const inet = sections.get('ip-4')?.lines ?? [];
   const inet6 = sections.get('ip-6')?.lines ?? [];
   const routes4 = parseRoutes(inet, 'inet', interfaces, report);
   const routes6 = parseRoutes(inet6, 'inet6', interfaces, report);
-  reportSysfs(sysfs, carrying, device, report);
+  reportSysfs(sysfs, carrying, device, upperNames, report);
   const standby = standbyOf(sysfs, standIn, device, hint);
   const noEthtool = sections.get('ethtool-k');
   if (noEthtool?.code === 127) reportSection(noEthtool, report);
@@ -136,6 +146,8 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
           ),
         }),
     sysctls,
+    ...(uppers.length === 0 ? {} : { uppers }),
+    ...(nexthops.length === 0 ? {} : { nexthops }),
     unknown,
   };
 }
@@ -189,11 +201,12 @@ interface IpJson {
   tokens: Map<string, string>;
   neighbours: Neighbour[];
   multicast: Multicast[];
+  nexthops: Record<string, unknown>[];
 }
 
 /** The objects of all of ip's arrays tell by their keys what they are, so that an array that failed shifts nothing. */
 function readIpJson(section: Section, carrying: string, report: Report): IpJson {
-  const found: IpJson = { links: new Map(), tokens: new Map(), neighbours: [], multicast: [] };
+  const found: IpJson = { links: new Map(), tokens: new Map(), neighbours: [], multicast: [], nexthops: [] };
   for (const object of jsonObjects(section, report)) {
     if (Object.keys(object).length === 0) continue;
     if ('addr_info' in object) {
@@ -203,6 +216,8 @@ function readIpJson(section: Section, carrying: string, report: Report): IpJson 
       if (object.ifname === carrying) found.multicast.push(...multicastOf(object.maddr, report));
     } else if (typeof object.token === 'string' && typeof object.ifname === 'string') {
       found.tokens.set(object.ifname, object.token);
+    } else if (isNexthop(object)) {
+      found.nexthops.push(object);
     } else if ('dst' in object) {
       const neighbour = neighbourOf(object, carrying, report);
       if (neighbour) found.neighbours.push(neighbour);

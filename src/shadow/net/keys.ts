@@ -7,6 +7,7 @@ import type {
   LinkState,
   Multicast,
   Neighbour,
+  Nexthop,
   Qdisc,
   Route,
   Rule,
@@ -107,3 +108,12 @@ export const sysctlKey = (sysctl: Pick<Sysctl, 'path'>): string =>
     .split('/')
     .filter((part) => part !== '{dev}')
     .join('.')}`;
+
+/** `nexthop.5`. */
+export const nexthopKey = (nexthop: Pick<Nexthop, 'id'>): string => `nexthop.${nexthop.id}`;
+
+/** `upper.lan0.10/link.mtu`: attribute `key` of an interface that stands on the device. Names hold no slash. */
+export const upperKey = (name: string, key: string): string => `upper.${name}/${key}`;
+
+/** The key of the attribute that an upper interface's has below its own name; any other key as it is. */
+export const keyWithin = (key: string): string => key.replace(/^upper\.[^/]*\//, '');

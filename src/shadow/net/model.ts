@@ -195,6 +195,38 @@ export type DriverState = z.infer<typeof DriverState>;
 export const Sysctl = z.object({ path: z.string(), value: z.string() });
 export type Sysctl = z.infer<typeof Sysctl>;
 
+/**
+ * An interface that stands on the device (VLAN, macvlan, ipvlan, tunnel bound to it) or on another such one. It has the
+ * same layers as the device.
+ */
+export const Upper = z.object({
+  /** As `ip link` names it: vlan, macvlan, vxlan, gre, … */
+  kind: z.string(),
+  /** Name of the interface that it stands on. */
+  over: z.string(),
+  /** What `ip link add … type KIND` needs besides the interface that it stands on. */
+  args: z.array(z.string()),
+  link: LinkState,
+  addresses: z.array(Address),
+  routes: z.array(Route),
+  neighbours: z.array(Neighbour),
+  qdiscs: z.array(Qdisc),
+  multicast: z.array(Multicast),
+  sysctls: z.array(Sysctl),
+  /** Entries of a VXLAN's forwarding table, as `bridge fdb append` takes them after the verb. */
+  forwarding: z.array(z.array(z.string())),
+});
+export type Upper = z.infer<typeof Upper>;
+
+/** A nexthop object on the interface or on one that stands on it, or a group that has one. `args` follow the id. */
+export const Nexthop = z.object({
+  id: z.number().int(),
+  /** The interface; absent for a group. */
+  dev: z.string().optional(),
+  args: z.array(z.string()),
+});
+export type Nexthop = z.infer<typeof Nexthop>;
+
 /** The kernel object that stands above the direct device, where there is one. */
 export const StandIn = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('none') }),
@@ -238,6 +270,10 @@ export const NetShadow = z.object({
   multicast: z.array(Multicast),
   driver: DriverState.optional(),
   sysctls: z.array(Sysctl),
+  /** What stands on the interface, each after the one that it stands on. Absent in shadows of earlier releases. */
+  uppers: z.array(Upper).optional(),
+  /** In the order in which they can be made: groups last. */
+  nexthops: z.array(Nexthop).optional(),
   /** What was seen and could not be understood: kept and reported, never dropped in silence. */
   unknown: z.array(z.object({ where: z.string(), text: z.string() })),
 });

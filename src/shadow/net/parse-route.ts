@@ -11,6 +11,8 @@ export interface Interfaces {
   carrying: string;
   /** The direct device below it, when it is another one. */
   lower?: string | undefined;
+  /** Ids of the nexthop objects that are known, hence made before the routes that use them. */
+  nexthops?: ReadonlySet<string> | undefined;
 }
 
 const TYPES = new Set(
@@ -140,6 +142,18 @@ function hop(words: Words, family: Route['family']): Hop {
   return found;
 }
 
+/** What is left of a route's arguments when a nexthop object says how it leaves. */
+function withoutHop(args: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let at = 0; at < args.length; at++) {
+    const word = args[at] ?? '';
+    if (word === 'via') at += args[at + 1] === 'inet' || args[at + 1] === 'inet6' ? 2 : 1;
+    else if (word === 'dev') at += 1;
+    else if (word !== 'onlink') kept.push(word);
+  }
+  return kept;
+}
+
 /** What `ip route add` assumes anyway; IPv6 routes have no scope of their own. */
 const isDefault = (word: string, value: string, family: Route['family']): boolean =>
   (word === 'table' && value === 'main') ||
@@ -180,7 +194,8 @@ function parseOne(line: string, nexthops: readonly string[], family: Route['fami
  * Routes that leave by the interface, in all tables. Left out are the kernel's own local, broadcast, anycast and
  * multicast routes (they belong to addresses), and routes without a device (blackhole and the like), which do
  * not depend on the interface. `automatic` ones are made by the kernel (with an address, or from router
- * advertisements and redirects). A route through a nexthop object is kept as a plain one, and that is reported.
+ * advertisements and redirects). A route through a nexthop object
+ * that is not known is kept as a plain one, and that is reported.
  * @returns the routes, and the tables besides main, local and default that hold them.
  */
 export function parseRoutes(
@@ -207,7 +222,13 @@ export function parseRoutes(
         continue;
       }
       if (route.automatic && OF_ADDRESSES.has(route.type)) continue;
-      if (nexthopObject !== undefined)
+      if (nexthopObject !== undefined && interfaces.nexthops?.has(nexthopObject)) {
+        const own = route.args.includes('nexthop')
+          ? route.args.slice(0, route.args.indexOf('nexthop'))
+          : route.args;
+        route.args = ['nhid', nexthopObject, ...withoutHop(own)];
+        route.multipath = false;
+      } else if (nexthopObject !== undefined)
         report('nexthop', `${line}: object ${nexthopObject} becomes a plain next hop`);
       if (!['main', 'local', 'default'].includes(route.table)) tables.add(route.table);
       routes.push(route);

@@ -128,11 +128,12 @@ export function standbyOf(
   );
 }
 
-/** Reports what sysfs shows of the two interfaces and a replay does not carry over. */
+/** Reports what sysfs shows of the two interfaces and a replay does not carry over; `uppers` it does. */
 export function reportSysfs(
   sysfs: Sysfs,
   carrying: string,
   device: string | undefined,
+  uppers: ReadonlySet<string>,
   report: Report,
 ): void {
   if (carrying !== device) {
@@ -142,6 +143,6 @@ export function reportSysfs(
     }
   }
   for (const upper of factsOf(sysfs, carrying, 'upper')) {
-    if (upper !== factOf(sysfs, carrying, 'master')) report('upper', upper);
+    if (upper !== factOf(sysfs, carrying, 'master') && !uppers.has(upper)) report('upper', upper);
   }
 }

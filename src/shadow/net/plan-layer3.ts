@@ -113,6 +113,7 @@ const isOfNoAddress = ({ family, type, args }: Route, { addresses }: NetShadow):
 /** A gateway must be reachable on the link when its route is added: routes without a gateway go first. */
 function routeDrafts(shadow: NetShadow): Draft[] {
   const wanted = shadow.routes.flatMap((route) => {
+    if (leadsBy(route, 'nhid')) return []; // after its nexthop object, see nexthopDrafts
     if (!route.automatic || isOfNoAddress(route, shadow)) return [route];
     return isAdvertised(route) ? [bridgedOver(route)] : [];
   });

@@ -7,9 +7,10 @@ export type Continuity = z.infer<typeof Continuity>;
 
 /**
  * When an operation runs, in order. `prepare`: device down, under its final name. `raise`: set up (and enslaved).
- * `traffic`: what packets need (addresses, routes, neighbours). `rest`: all that traffic does not wait for.
+ * `traffic`: what packets need (addresses, routes, neighbours). `rest`: all that traffic does not wait for. `linked`: what
+ * the kernel takes only on an interface that has a link (nexthop objects); it runs when there is one, whenever that is.
  */
-export const Stage = z.enum(['prepare', 'raise', 'traffic', 'rest']);
+export const Stage = z.enum(['prepare', 'raise', 'traffic', 'rest', 'linked']);
 export type Stage = z.infer<typeof Stage>;
 
 export const Operation = z.object({

@@ -7,6 +7,8 @@ import { addressDrafts, announceDrafts, carrierDrafts, onwardDrafts } from './pl
 import type { Stage } from './plan-model.ts';
 import { altnameDrafts, ipv6LinkDrafts, linkDrafts, multicastDrafts, sysctlDrafts } from './plan-settings.ts';
 import { clearTcDrafts, tcDrafts } from './plan-tc.ts';
+import { nexthopDrafts } from './uppers/nexthop.ts';
+import { upperDrafts } from './uppers/plan-upper.ts';
 
 /** What the sets of one plan have in common. */
 export interface PlanContext {
@@ -100,12 +102,15 @@ export function adoptSet(context: PlanContext, found: Findings): Draft[] {
     ...addressDrafts(shadow, found),
     ...back,
     ...onwardDrafts(shadow),
+    ...upperDrafts(context, true, found),
     ...(context.enslaveNow ? [] : [flush('rest')]),
     ...altnameDrafts(shadow, names.direct),
     ...clearTcDrafts(shadow, names.direct),
     ...tcDrafts(shadow, found),
     ...multicastDrafts(shadow),
     ...ipv6LinkDrafts(shadow, temporary).filter((d) => d.stage === 'rest'),
+    // with a standby there may be a link by now; where it comes later, `attach` makes them
+    ...(standby === undefined ? [] : nexthopDrafts(shadow, 'rest')),
   ];
 }
 
@@ -158,9 +163,11 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       ...(link.up ? [setLink('raise', names.interface, 'up')] : []),
       ...addressDrafts(shadow, found),
       ...onwardDrafts(shadow),
+      ...upperDrafts(context, false, found),
       ...altnameDrafts(shadow),
       ...tcDrafts(shadow, found),
       ...multicastDrafts(shadow),
+      ...nexthopDrafts(shadow, 'linked'),
     ];
   }
   // the bond hands its MTU down when it takes a member, and takes none that cannot have it
@@ -197,6 +204,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       : []),
     // with a standby the carrier was never lost, and with it nothing else
     ...(context.standby === undefined ? carrierDrafts(shadow) : []),
+    ...(context.standby === undefined || context.adopting ? nexthopDrafts(shadow, 'linked') : []),
   ];
 }
 
@@ -221,6 +229,7 @@ export function givebackSet(context: PlanContext): Draft[] {
     ...(link.up ? [setLink('raise', names.interface, 'up')] : []),
     ...addressDrafts(shadow, repeated),
     ...onwardDrafts(shadow),
+    ...upperDrafts(context, true, repeated),
     draft('rest', 'ip', ['link', 'delete', 'dev', names.temporary]),
     ...altnameDrafts(shadow),
     ...tcDrafts(shadow, repeated),

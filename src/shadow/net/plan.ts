@@ -48,8 +48,7 @@ function namesFor(shadow: NetShadow, standIn: PlanContext['standIn']): PlanConte
 
 function warn(context: PlanContext, options: PlanOptions, found: Findings): void {
   const { shadow, names } = context;
-  const lostWithIndex =
-    'sockets bound to it (SO_BINDTODEVICE), multicast memberships of programs, and VLANs or tunnels above it';
+  const lostWithIndex = 'sockets bound to it (SO_BINDTODEVICE) and multicast memberships of programs';
   if (context.adopting) {
     found.warnings.push(
       `${names.interface} becomes a shadow interface with a new index: ${lostWithIndex} stay with the direct device, now ${names.direct}`,

@@ -590,6 +590,7 @@ progress() {
       ;;
   esac
   waiting=
+  linked
   emit active "\"dev\":\"$escaped\""
   if [ -n "$replayed" ]; then finished; fi
 }
@@ -600,6 +601,14 @@ finished() {
   if [ -r "$dir.manager/state" ]; then
     sh "$dir.manager/manager.sh" "$dir.manager" giveback </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- &
   fi
+}
+
+# What the kernel takes only on an interface with a link.
+linked() {
+  if [ ! -r "$plan/linked.steps" ]; then return 0; fi
+  set_name=attach
+  # shellcheck source=/dev/null
+  . "$plan/linked.steps"
 }
 
 # The device was taken down and up: everything is there but its link.

@@ -2,7 +2,7 @@
 import { attributesOf } from './attributes.ts';
 import { byDefault } from './baseline.ts';
 import { changedFate, NOTHING, type TuningFate, tuningFate } from './fate-tuning.ts';
-import { featureKey } from './keys.ts';
+import { featureKey, keyWithin } from './keys.ts';
 import type { NetShadow, Outcome, Setting } from './model.ts';
 import type { OperationSet, ReplayPlan } from './plan-model.ts';
 
@@ -97,7 +97,9 @@ function operationsByKey(
 
 function explain(key: string, value: string, found: string | undefined, context: Context): Outcome {
   const lost = (why: string): Outcome => ({ fate: 'lost', key, value, why });
-  const [kind = '', ...rest] = key.split('.');
+  // what stands on the interface has the same layers, but no driver
+  const own = keyWithin(key);
+  const [kind = '', ...rest] = own.split('.');
   const name = rest.join('.');
   const driver = context.after.driver;
   if (SETTINGS[kind] !== undefined || kind === 'feature' || kind === 'lower') {
@@ -125,14 +127,14 @@ function explain(key: string, value: string, found: string | undefined, context:
   if (tuned) return tuned.fate === 'lost' ? lost(tuned.why) : { key, value, ...tuned };
   const max = driver?.maxMtu;
   if (
-    (key === 'link.mtu' || key === 'lower.mtu') &&
+    (own === 'link.mtu' || own === 'lower.mtu') &&
     max !== undefined &&
     Number(value) > max &&
     found !== undefined
   ) {
     return { fate: 'adapted', key, value, now: found, how: `${context.device} takes at most ${max}` };
   }
-  if (key === 'link.ifindex') return lost('the interface was made anew');
+  if (own === 'link.ifindex' && found !== undefined) return lost('the interface was made anew');
   if (kind === 'bond' && context.after.standIn.kind !== 'bond') return lost('there is no bond any more');
   return lost(failure(key, context) ?? (found === undefined ? 'it is not there' : `it is now ${found}`));
 }

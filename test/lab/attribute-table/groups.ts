@@ -7,6 +7,7 @@ import { QUEUEING_CASES } from './queueing.ts';
 import { NO_IPV6, SYSCTL_CASES } from './sysctl.ts';
 import { TRAFFIC_CONTROL_CASES } from './traffic-control.ts';
 import { FEWER_QUEUES, MEDIA_LOSSES, OTHER_VECTORS, TUNING_LOSSES } from './tuning.ts';
+import { UPPER_CASES } from './uppers.ts';
 
 const only = (cases: readonly AttributeCase[], ...keys: string[]): AttributeCase[] =>
   cases.filter(({ key }) => keys.includes(key));
@@ -22,6 +23,7 @@ export const GROUPS: readonly CaseGroup[] = [
       ...SYSCTL_CASES,
       TOKEN,
       ...ADDRESSING_CASES,
+      ...UPPER_CASES,
       ...QUEUEING_CASES,
       ...DRIVER_CASES,
       ...TUNING_LOSSES,

@@ -6,5 +6,6 @@ import { QUEUEING } from './queueing.ts';
 import type { AttributeGroup } from './row.ts';
 import { SYSCTL } from './sysctl.ts';
 import { TUNING } from './tuning.ts';
+import { UPPERS } from './uppers.ts';
 
-export const TABLE: readonly AttributeGroup[] = [LINK, ADDRESSING, QUEUEING, DRIVER, TUNING, SYSCTL];
+export const TABLE: readonly AttributeGroup[] = [LINK, ADDRESSING, UPPERS, QUEUEING, DRIVER, TUNING, SYSCTL];
