@@ -204,7 +204,8 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       : []),
     // with a standby the carrier was never lost, and with it nothing else
     ...(context.standby === undefined ? carrierDrafts(shadow) : []),
-    ...(context.standby === undefined || context.adopting ? nexthopDrafts(shadow, 'linked') : []),
+    // where the link never went they are there, and are replaced by themselves; a giveback needs them too
+    ...nexthopDrafts(shadow, 'linked'),
   ];
 }
 

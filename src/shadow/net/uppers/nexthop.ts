@@ -113,7 +113,7 @@ const byObject = ({ args }: Route): boolean => args.includes('nhid');
 
 /**
  * Nexthop objects and the routes that use them. The kernel takes such an object only on an interface that is up and has
- * a link, and removes it, with its routes, when the link goes: hence the stage is `linked`, but where the link stays.
+ * a link, and removes it, with its routes, when the link goes: hence the stage `linked`.
  */
 export function nexthopDrafts(shadow: NetShadow, stage: Stage): Draft[] {
   const nexthops = shadow.nexthops ?? [];

@@ -5,7 +5,7 @@ import { attributesOf } from '../attributes.ts';
 import { parseCapture } from '../capture.ts';
 import { compilePlan } from '../compile.ts';
 import { goldenShadow, goldenText } from '../golden.test-data.ts';
-import type { NetShadow, Upper } from '../model.ts';
+import type { Upper } from '../model.ts';
 import { address, LINK, route, STANDBY, shadow } from '../plan.test-data.ts';
 import { planReplay } from '../plan.ts';
 import type { ReplayPlan } from '../plan-model.ts';
@@ -284,12 +284,11 @@ describe('nexthop objects', () => {
     assert.doesNotMatch(steps, /stage/);
   });
 
-  it('stay where the link stays', () => {
-    const bond: NetShadow['standIn'] = { kind: 'bond', name: 'eth0', members: ['eth1'], options: {} };
-    const given = shadow({ nexthops, routes, standIn: bond, standby: STANDBY });
-    assert.ok(
-      !planReplay(given, { continuity: 'bridge' }).sets.attach.some(({ stage }) => stage === 'linked'),
-    );
+  it('are tried at once where a standby may have a link, and again with the device', () => {
+    const { sets } = planReplay(shadow({ nexthops, routes, standby: STANDBY }), { continuity: 'bridge' });
+    const made = (set: 'adopt' | 'attach') => sets[set].filter(({ argv }) => argv.includes('nexthop'));
+    assert.deepEqual([...new Set(made('adopt').map(({ stage }) => stage))], ['rest']);
+    assert.deepEqual([...new Set(made('attach').map(({ stage }) => stage))], ['linked']);
   });
 
   it('are used by routes that are captured with them', () => {
