@@ -5,7 +5,13 @@ import type { DeviceAbilities, NetShadow, Upper } from '../model.ts';
 import { type Draft, draft, type Findings, noFindings } from '../plan-draft.ts';
 import { fittingMtu } from '../plan-driver.ts';
 import { addressDrafts, onwardDrafts } from '../plan-layer3.ts';
-import { altnameDrafts, ipv6LinkDrafts, linkDrafts, multicastDrafts, sysctlDrafts } from '../plan-settings.ts';
+import {
+  altnameDrafts,
+  ipv6LinkDrafts,
+  linkDrafts,
+  multicastDrafts,
+  sysctlDrafts,
+} from '../plan-settings.ts';
 import { tcDrafts } from '../plan-tc.ts';
 import { treatmentOf } from './kinds.ts';
 import { asShadow } from './layers.ts';
