@@ -144,6 +144,9 @@ function lowerDrafts(context: PlanContext): Draft[] {
   return linkDrafts(shadow.lower, names.direct, { stage: 'prepare', key: lowerKey });
 }
 
+/** What Ethernet devices take without being told. */
+const PLAIN_MTU = 1500;
+
 /**
  * A new device arrives, with its final name, down. All that costs a process of its own comes first and what `ip`
  * does last, so that it is one process from here to the last route.
@@ -153,13 +156,24 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
   const { link } = shadow;
   const driver = shadow.driver === undefined ? [] : driverDrafts(shadow.driver, names.direct, context, found);
   const mtu = fittingMtu(link.mtu, linkKey('mtu'), abilities, found);
+  // every device takes 1500; of more the guest must see whether this one does, unless that is known
+  const limitKnown = link.mtu <= PLAIN_MTU || abilities?.maxMtu !== undefined;
+  const fitMtu = [
+    draft(
+      'prepare',
+      'tune',
+      ['mtu', names.direct, names.interface, String(mtu), ...(limitKnown ? ['fits'] : [])],
+      [linkKey('mtu')],
+    ),
+  ];
   if (standIn === 'none') {
     const ownMac = shadow.hardware === undefined || shadow.hardware.mac === link.mac ? {} : { mac: link.mac };
     return [
       ...sysctlDrafts(shadow, names.interface),
       ...driver,
       ...ipv6LinkDrafts(shadow, names.interface),
-      ...linkDrafts(link, names.interface, { stage: 'prepare', mtu, ...ownMac }),
+      ...(limitKnown ? [] : fitMtu),
+      ...linkDrafts(link, names.interface, { stage: 'prepare', ...(limitKnown ? { mtu } : {}), ...ownMac }),
       ...(link.up ? [setLink('raise', names.interface, 'up')] : []),
       ...addressDrafts(shadow, found),
       ...onwardDrafts(shadow),
@@ -170,25 +184,16 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       ...nexthopDrafts(shadow, 'linked'),
     ];
   }
-  // the bond hands its MTU down when it takes a member, and takes none that cannot have it
-  const lessMtu =
-    mtu === link.mtu
-      ? []
-      : [
-          draft(
-            'prepare',
-            'ip',
-            ['link', 'set', 'dev', names.interface, 'mtu', String(mtu)],
-            [linkKey('mtu')],
-          ),
-        ];
+  // The bond hands its MTU down when it takes a member, and takes none that cannot have it. It may have less now than
+  // is wanted, from a device that could not have more.
+  const bothMtus = mtu === link.mtu && mtu <= PLAIN_MTU ? [] : fitMtu;
   if (standIn === 'failover') {
     // The kernel has raised the device already, but told no switch.
     return [
       ...announceDrafts(shadow, 'prepare'),
       ...driver,
       ...lowerDrafts(context),
-      ...lessMtu,
+      ...bothMtus,
       setLink('raise', names.direct, 'up'),
       ...announceDrafts(shadow, 'traffic'),
     ];
@@ -196,7 +201,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
   return [
     ...driver,
     ...lowerDrafts(context),
-    ...lessMtu,
+    ...bothMtus,
     setLink('raise', names.direct, 'master', names.interface),
     // a bond without members forgets the MAC that it was given, and takes that of its first one
     ...(context.standby === undefined && shadow.hardware?.mac !== link.mac

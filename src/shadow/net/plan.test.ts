@@ -451,7 +451,17 @@ describe('planReplay: what the destination cannot have', () => {
       continuity: 'hold',
       abilities,
     }).sets;
-    inOrder(attach, ['ip link set dev eth0 mtu 9000', 'eth0-d master eth0']);
+    inOrder(attach, ['tune mtu eth0-d eth0 9000 fits', 'eth0-d master eth0']);
+  });
+
+  it('of an MTU is found out in the guest where it is not known', () => {
+    const jumbo = { link: { ...LINK, mtu: 9000 } };
+    const held = planReplay(bonded(['eth0-d'], jumbo), { continuity: 'hold' }).sets.attach;
+    inOrder(held, ['tune mtu eth0-d eth0 9000', 'eth0-d master eth0']);
+    const bare = planReplay(shadow(jumbo), { continuity: 'replay' }).sets.attach;
+    inOrder(bare, ['tune mtu eth0 eth0 9000', 'ip link set dev eth0 up']);
+    const plain = planReplay(bonded(['eth0-d']), { continuity: 'hold' }).sets.attach;
+    assert.ok(!lines(plain).some((l) => /mtu/.test(l)));
   });
 
   it('counts for nothing where the source had no choice either', () => {

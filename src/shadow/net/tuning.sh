@@ -2,7 +2,7 @@
 # What a replay sets on queues, interrupts and sizes, where what is right depends on the device that is there: how many
 # queues it has, how large its rings may be. Read by program.sh, whose functions and variables it uses.
 #
-# shellcheck disable=SC2154 # net, root, path, said, code, renaming: of program.sh
+# shellcheck disable=SC2154 # ip, net, root, path, said, code, renaming: of program.sh
 
 # Runs one call of a tool that takes its words together: tune_call ID TOOL ARGUMENT…
 tune_call() {
@@ -383,4 +383,47 @@ tune_vectors() {
 # tune_learn ID MAC PCIPATH: how the device is before anything is set on it, for the host to fetch later.
 tune_learn() {
   sh "$dir/capture.sh" "$2" "$3" >"$dir/fresh" 2>/dev/null </dev/null || failed_op "$1" "$?" 'capture.sh failed'
+}
+
+# tune_mtu ID DEV INTERFACE MTU [fits]: where the device takes less, so does the interface above it. `fits`: it is known
+# that it takes so much.
+tune_mtu() {
+  if [ -n "$renaming" ]; then finish_claim; fi
+  wanted=$4
+  if [ "${5-}" != fits ]; then
+    attempt "$ip" link set dev "$2" mtu "$wanted"
+    if [ "$code" != 0 ]; then
+      complaint=$said
+      device_limit "$2"
+      if [ "$limit" -ge "$wanted" ]; then
+        failed_op "$1" 1 "$complaint"
+        return 0
+      fi
+      wanted=$limit
+      attempt "$ip" link set dev "$2" mtu "$wanted"
+      if [ "$code" != 0 ]; then
+        failed_op "$1" "$code" "$said"
+        return 0
+      fi
+    fi
+  fi
+  if [ "$2" = "$3" ]; then return 0; fi
+  now=
+  { read -r now <"$net/$3/mtu"; } 2>/dev/null
+  if [ "$now" = "$wanted" ]; then return 0; fi
+  attempt "$ip" link set dev "$3" mtu "$wanted"
+  if [ "$code" != 0 ]; then failed_op "$1" "$code" "$said"; fi
+}
+
+# Sets `limit` to the largest MTU that a device takes.
+device_limit() {
+  limit=
+  word_before=
+  for word in $("$ip" -d link show dev "$1" 2>/dev/null); do
+    if [ "$word_before" = maxmtu ]; then limit=$word; fi
+    word_before=$word
+  done
+  case $limit in
+    '' | *[!0-9]*) limit=1500 ;;
+  esac
 }

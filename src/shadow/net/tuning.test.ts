@@ -14,7 +14,16 @@ const PCI = '0000:01:00.0';
 /** What program.sh gives to tuning.sh; ethtool refuses what is above 256, and a key of another length than its own. */
 const PROGRAM = `
 set -u
-renaming= run=$1 root=$1/root net=$1/root/sys/class/net
+renaming= run=$1 root=$1/root net=$1/root/sys/class/net ip=ip_tool
+ip_tool() {
+  case $1 in
+    -d) echo '2: a b: <UP> mtu 1500 minmtu 68 maxmtu 4096 addrgenmode eui64' ;;
+    *)
+      if [ "$6" -gt 4096 ]; then echo 'Error: mtu greater than device maximum.' >&2; return 2; fi
+      echo "ip $*" >>"$run/calls"
+      ;;
+  esac
+}
 tool() { path=ethtool; }
 failed_op() { echo "failed $*"; }
 read_errors() { said=$(cat "$run/err"); }
@@ -90,6 +99,17 @@ for (const shell of SHELLS) {
     it('gives channels of one direction where there are none of both', { skip }, async () => {
       const { calls } = await tune('tune_fit', '5', '-L', 'eth0', 'combined', '3');
       assert.deepEqual(calls, ['-L eth0 rx 3 tx 2']);
+    });
+
+    it('gives a device, and the interface above it, the largest MTU that it has', { skip }, async () => {
+      put('sys/class/net/over/mtu', '9000\n');
+      const less = await tune('tune_mtu', '5', 'a b', 'over', '9000');
+      assert.deepEqual(less.calls, ['ip link set dev a b mtu 4096', 'ip link set dev over mtu 4096']);
+      assert.deepEqual(less.failed, []);
+      const known = await tune('tune_mtu', '5', 'a b', 'over', '3000', 'fits');
+      assert.deepEqual(known.calls, ['ip link set dev over mtu 3000']);
+      put('sys/class/net/over/mtu', '3000\n');
+      assert.deepEqual((await tune('tune_mtu', '5', 'a b', 'over', '3000', 'fits')).calls, []);
     });
 
     it('tells what cannot be at all', { skip }, async () => {
