@@ -18,6 +18,7 @@ import { withVm } from './standing-vm.ts';
 interface Options {
   with: string;
   continuity?: string;
+  onLoss?: string;
   limit?: number;
   dryRun?: boolean;
   probe?: boolean;
@@ -33,13 +34,14 @@ export function swapRequestOf(
   kind: SwapKind,
   vm: string,
   device: string | undefined,
-  options: Pick<Options, 'with' | 'continuity' | 'dryRun' | 'limit'>,
+  options: Pick<Options, 'with' | 'continuity' | 'onLoss' | 'dryRun' | 'limit'>,
 ): SwapRequest {
-  const { continuity, limit } = options;
+  const { continuity, onLoss, limit } = options;
   return parseFields(SwapRequest, {
     ...{ kind, vm, with: options.with, dryRun: options.dryRun ?? false },
     ...(device === undefined ? {} : { device }),
     ...(continuity === undefined ? {} : { continuity }),
+    ...(onLoss === undefined ? {} : { onLoss }),
     ...(limit === undefined ? {} : { limits: { attachMs: limit } }),
   });
 }
@@ -83,6 +85,10 @@ function withOptions(command: Command): Command {
   return command
     .requiredOption('--with <device>', 'the device that comes, by its name on the host')
     .option('--continuity <mode>', 'replay, hold, bridge or auto')
+    .option(
+      '--on-loss <policy>',
+      'when the new device cannot have all that was set: adapt (default) or refuse',
+    )
     .option('--limit <ms>', 'longest wait for traffic on the new device', wholeNumber('--limit', 1))
     .option('--dry-run', 'stop after preflight and print the plan')
     .option('--probe', 'watch connections from outside meanwhile')

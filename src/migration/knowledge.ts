@@ -26,14 +26,14 @@ export interface Knowledge {
 export function knowledgeOf(
   all: readonly DeviceAbilities[],
   shadow: NetShadow,
-  pciId: string,
+  pciId: string | undefined,
   continuity: Continuity,
 ): Knowledge {
   const { hardware } = shadow;
   const alike = hardware?.pciId === pciId;
   const version =
     hardware !== undefined && alike ? { exactly: versionOf(hardware) } : { kernel: hardware?.kernel ?? '' };
-  const known = knownDevice(all, pciId, version);
+  const known = pciId === undefined ? undefined : knownDevice(all, pciId, version);
   const own = hardware && knownDevice(all, hardware.pciId, { exactly: versionOf(hardware) });
   const seen = known?.exact ? known.abilities : undefined;
   const abilities = alike ? { ...seen, ...abilitiesOf(shadow) } : known?.abilities;

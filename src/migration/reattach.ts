@@ -5,16 +5,17 @@ import { guestPciPath } from '../hypervisor/qemu/pci.ts';
 import { type DirectNic, directNics, type NicSpec, nicIds } from '../hypervisor/qemu/spec.ts';
 import { unplugDevice } from '../hypervisor/qmp/unplug.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
-import { type AbilityStore, abilitiesOf } from '../shadow/net/abilities.ts';
+import type { AbilityStore } from '../shadow/net/abilities.ts';
 import { captureShadow } from '../shadow/net/guest.ts';
 import type { NetShadow, Outcome } from '../shadow/net/model.ts';
 import { type OperationResult, verify } from '../shadow/net/verify.ts';
 import { degradedMigration, NOTE, type StagedNote, stagedOf } from './history.ts';
 import type { Journal } from './journal.ts';
+import { learn } from './knowledge.ts';
 import { plugAndReplay } from './phases/attach.ts';
 import { endProgram } from './phases/settle.ts';
 import { Limits } from './request.ts';
-import { nicStepName, waitAfter } from './run.ts';
+import { nicStepName, programDirectory, waitAfter } from './run.ts';
 import { channelOf, isPlugged, type RunningVm } from './vm.ts';
 
 /** What was done about one NIC. */
@@ -152,12 +153,10 @@ async function attachAndCompare(
       what: `device ${nic.direct.device}`,
       how: 'See its kernel log.',
     });
-  const learned = abilitiesOf(after);
-  if (learned !== undefined) {
-    await abilities
-      .remember(learned)
-      .catch((error: unknown) => say(`What this device can do was not kept: ${reasonOf(error)}`));
-  }
+  await learn(abilities, vm.agent, {
+    ...{ dir: programDirectory(nic.id), plan: staged.plan, identity: staged.plan.match, after },
+    signal: waitAfter('the guest agent', limits.agentMs),
+  }).catch((error: unknown) => say(`What this device can do was not kept: ${reasonOf(error)}`));
   if (program) await endProgram(vm, nic.id, limits.agentMs);
   return {
     nic: nic.id,

@@ -24,6 +24,10 @@ export type Limits = z.infer<typeof Limits>;
 export const ContinuityWish = z.enum([...Continuity.options, 'auto']);
 export type ContinuityWish = z.infer<typeof ContinuityWish>;
 
+/** What to do when the new device cannot have all that was set: `adapt` it, or `refuse` to begin. */
+export const OnLoss = z.enum(['adapt', 'refuse']);
+export type OnLoss = z.infer<typeof OnLoss>;
+
 export const MigrationRequest = z.object({
   vm: z.string().min(1),
   destination: z.string().min(1),
@@ -33,8 +37,7 @@ export const MigrationRequest = z.object({
   /** Of single NICs, by their id, where it is not `continuity`. */
   continuityOf: z.record(z.string(), ContinuityWish).default({}),
   strategy: Strategy.default('auto'),
-  /** What to do when the destination's device cannot have all that was set: `adapt` it, or `refuse` to move. */
-  onLoss: z.enum(['adapt', 'refuse']).default('adapt'),
+  onLoss: OnLoss.default('adapt'),
   dryRun: z.boolean().default(false),
   /** Bytes per second, 0 for as fast as it goes. */
   maxBandwidth: z.number().int().nonnegative().default(0),

@@ -13,6 +13,7 @@ import { changesBetween, comparedOf } from '../../shadow/store/changes.ts';
 import type { ShadowStore } from '../../shadow/store/store.ts';
 import type { MigrationEvent } from '../events.ts';
 import type { Journal } from '../journal.ts';
+import { knowledgeOf, planOptions } from '../knowledge.ts';
 import type { MigrationResult } from '../result.ts';
 import { swapDevice } from './engine.ts';
 import { endProgram, install } from './phases.ts';
@@ -80,12 +81,8 @@ class Guard {
       say(`${changes.length} attributes have changed.`);
     }
     const continuity = continuityWhenGone(shadow);
-    const known = (await abilities.all()).find(({ pciId }) => pciId === spare.pciId);
-    const destination = planReplay(shadow, {
-      continuity,
-      target: spare.identity,
-      ...(known === undefined ? {} : { abilities: known }),
-    });
+    const known = knowledgeOf(await abilities.all(), shadow, spare.pciId, continuity);
+    const destination = planReplay(shadow, { continuity, target: spare.identity, ...planOptions(known) });
     const source = planReplay(shadow, { continuity, target: old.identity });
     await install(site, { destination, source }, limit);
     this.#armed = { shadow, plan: destination, seenAtMs };

@@ -1,7 +1,6 @@
 /** The phases of a swap, in their order; what each does is journalled with its undo before it acts. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
-import { abilitiesOf } from '../../shadow/net/abilities.ts';
 import { captureShadow, guestFacts, installProgram, removeProgram } from '../../shadow/net/guest.ts';
 import type { NetShadow, Outcome } from '../../shadow/net/model.ts';
 import { chooseContinuity, planReplay } from '../../shadow/net/plan.ts';
@@ -9,6 +8,8 @@ import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
 import { verify } from '../../shadow/net/verify.ts';
 import { NOTE, type StagedNote } from '../history.ts';
+import { knowledgeOf, learn, planOptions, unknownText } from '../knowledge.ts';
+import { refuseLosses, trafficWarnings } from '../losses.ts';
 import { type Replayed, replayOnto } from '../phases/attach.ts';
 import { moveTrafficOff } from '../phases/detach.ts';
 import { decide, programDirectory, step, waitAfter, waitBefore, warn } from '../run.ts';
@@ -94,13 +95,15 @@ export async function preflight(run: SwapRun): Promise<void> {
     facts.continuity = decision.action;
   }
   const { model, pciId } = site.devices.new;
-  const known = (await run.abilities.all()).find((each) => each.pciId === pciId);
-  facts.abilities = known;
+  const known = knowledgeOf(await run.abilities.all(), shadow, pciId, facts.continuity);
+  facts.known = known;
   facts.shadow = shadow;
-  facts.plan = planFor(run, shadow);
-  for (const text of facts.plan.warnings) warn(run, text);
-  if (known === undefined)
-    warn(run, `no ${model} was seen before: what it cannot do is known only after it is there`);
+  const plan = planFor(run, shadow);
+  facts.plan = plan;
+  if (request.onLoss === 'refuse') refuseLosses({ vm: request.vm, model, plan, known });
+  for (const text of [...plan.warnings, ...trafficWarnings(plan)]) warn(run, text);
+  const unknown = unknownText(known, model);
+  if (unknown !== undefined) warn(run, unknown);
 }
 
 /** Everything was found out when the program was armed, and the device is known to be gone: no word with the guest. */
@@ -117,7 +120,7 @@ export function planFor({ site, facts }: Pick<SwapRun, 'site' | 'facts'>, shadow
   return planReplay(shadow, {
     continuity: facts.continuity ?? 'replay',
     target: site.devices.new.identity,
-    ...(facts.abilities === undefined ? {} : { abilities: facts.abilities }),
+    ...(facts.known === undefined ? {} : planOptions(facts.known)),
   });
 }
 
@@ -318,13 +321,11 @@ export async function settle(run: SwapRun): Promise<Outcome[]> {
   );
   facts.after = after;
   remember(run, after);
-  const learned = abilitiesOf(after);
-  if (learned !== undefined) {
-    // worth having, and no reason to call a good swap degraded
-    await run.abilities
-      .remember(learned)
-      .catch((error: unknown) => warn(run, `what this device can do was not kept: ${reasonOf(error)}`));
-  }
+  // worth having, and no reason to call a good swap degraded
+  await learn(run.abilities, site.shell, {
+    ...{ dir: programDirectory(site.nic), plan, identity: site.devices.new.identity, after },
+    signal: waitAfter('what the device was before anything was set', waitMs),
+  }).catch((error: unknown) => warn(run, `what this device can do was not kept: ${reasonOf(error)}`));
   await step(run, 'settle', 'remove the program', {}, () => endProgram(site, waitMs));
   return verify(shadow, after, plan, results);
 }

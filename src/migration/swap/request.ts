@@ -1,7 +1,7 @@
 /** What a user asks of a swap or a rescue. */
 import { z } from 'zod';
 import { Continuity } from '../../shadow/net/plan-model.ts';
-import { Limits } from '../request.ts';
+import { Limits, OnLoss } from '../request.ts';
 
 export const SwapRequest = z.object({
   kind: z.enum(['swap', 'rescue']).default('swap'),
@@ -12,6 +12,7 @@ export const SwapRequest = z.object({
   /** The device that comes, by the host's name for it. */
   with: z.string().min(1),
   continuity: z.enum([...Continuity.options, 'auto']).default('auto'),
+  onLoss: OnLoss.default('adapt'),
   dryRun: z.boolean().default(false),
   limits: Limits.default(() => Limits.parse({})),
 });

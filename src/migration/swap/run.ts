@@ -1,9 +1,10 @@
 /** What the phases of one swap share. */
 import type { AbilityStore } from '../../shadow/net/abilities.ts';
-import type { DeviceAbilities, NetShadow } from '../../shadow/net/model.ts';
+import type { NetShadow } from '../../shadow/net/model.ts';
 import type { Continuity, ReplayPlan } from '../../shadow/net/plan-model.ts';
 import type { OperationResult } from '../../shadow/net/verify.ts';
 import type { ShadowStore } from '../../shadow/store/store.ts';
+import type { Knowledge } from '../knowledge.ts';
 import type { RunLog } from '../run.ts';
 import type { SwapRequest } from './request.ts';
 import type { SwapSite } from './site.ts';
@@ -35,8 +36,8 @@ export interface SwapRun extends RunLog {
 export interface SwapFacts {
   shadow?: NetShadow;
   continuity?: Continuity;
-  /** What the new device can do, where one like it was seen before. */
-  abilities?: DeviceAbilities | undefined;
+  /** What is known of both devices. */
+  known?: Knowledge;
   plan?: ReplayPlan;
   /** Traffic was told to leave the old device. */
   leaving?: boolean;
