@@ -9,7 +9,7 @@ import { chooseStrategy, precopyFault, type StrategyDecision } from '../../memor
 import type { Ownership } from '../../ownership/store.ts';
 import { captureShadow, type GuestFacts, guestFacts } from '../../shadow/net/guest.ts';
 import type { DeviceIdentity, NetShadow } from '../../shadow/net/model.ts';
-import { chooseContinuity, planReplay } from '../../shadow/net/plan.ts';
+import { chooseContinuity, planReplay, takesNoBond } from '../../shadow/net/plan.ts';
 import { Continuity, type ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { withWanted } from '../../shadow/net/wanted.ts';
 import { type Knowledge, knowledgeOf, planOptions, unknownText } from '../knowledge.ts';
@@ -125,6 +125,7 @@ function continuityFor(run: Run, move: NicMove, shadow: NetShadow, guest: GuestF
     standby: move.nic.standby !== 'none' && shadow.standby !== undefined,
     bonding: guest.bonding || shadow.standIn.kind === 'bond',
     failover: shadow.standIn.kind === 'failover',
+    portOf: takesNoBond(shadow),
   });
   decide(run, { action: decision.action, reason: about(run, move, decision.reason) });
   return decision.action;

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { captureShadow, guestFacts, installProgram, removeProgram } from '../../shadow/net/guest.ts';
 import type { NetShadow, Outcome } from '../../shadow/net/model.ts';
-import { chooseContinuity, planReplay } from '../../shadow/net/plan.ts';
+import { chooseContinuity, planReplay, takesNoBond } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
 import { verify } from '../../shadow/net/verify.ts';
@@ -90,6 +90,7 @@ export async function preflight(run: SwapRun): Promise<void> {
       standby: site.standby !== undefined && shadow.standby !== undefined,
       bonding: guest.bonding || standIn.kind === 'bond',
       failover: standIn.kind === 'failover',
+      portOf: takesNoBond(shadow),
     });
     decide(run, decision);
     facts.continuity = decision.action;

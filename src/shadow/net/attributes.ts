@@ -13,6 +13,7 @@ import {
   neighbourKey,
   nexthopKey,
   pauseKey,
+  portKey,
   qdiscKey,
   ringKey,
   routeKey,
@@ -23,7 +24,9 @@ import {
   upperKey,
 } from './keys.ts';
 import type { Address, Attribute, LinkState, NetShadow, Route, Upper } from './model.ts';
+import { portAttributes } from './plan-port.ts';
 import { filterValue } from './plan-tc.ts';
+import { xdpValue } from './plan-xdp.ts';
 import { asShadow } from './uppers/layers.ts';
 import { nexthopValue } from './uppers/nexthop-value.ts';
 
@@ -55,11 +58,19 @@ export function attributesOf(shadow: NetShadow): Attribute[] {
     for (const field of ['mtu', 'promisc', 'allmulti', 'txqueuelen', 'alias'] as const) {
       add(lowerKey(field), shadow.lower[field]);
     }
+    add(lowerKey('xdp'), shadow.lower.xdp && xdpValue(shadow.lower.xdp));
   }
   if (shadow.standIn.kind === 'bond') {
     for (const [option, value] of Object.entries(shadow.standIn.options)) {
       if (BOND_OPTIONS.has(option)) add(bondKey(option), value);
     }
+  }
+  for (const [port, prefix] of [
+    [shadow.port, 'port'],
+    [shadow.lowerPort, 'bond.port'],
+  ] as const) {
+    for (const { name, value } of port === undefined ? [] : portAttributes(port))
+      add(portKey(prefix, name), value);
   }
   for (const address of shadow.addresses) add(addressKey(address), addressValue(address, shadow.link.name));
   for (const route of shadow.routes) add(routeKey(route), routeValue(route, shadow.link.name));
@@ -114,9 +125,10 @@ export function upperAttributes(upper: Upper): Attribute[] {
 type Add = (key: string, value: string | number | boolean | undefined) => void;
 
 function addLink(link: LinkState, add: Add): void {
-  const { altnames, master, ...fields } = link;
+  const { altnames, master, xdp, ...fields } = link;
   for (const field of Object.keys(fields) as (keyof typeof fields)[]) add(linkKey(field), fields[field]);
   add(linkKey('altnames'), altnames?.toSorted().join(' '));
+  add(linkKey('xdp'), xdp && xdpValue(xdp));
   add(linkKey('master'), master && `${master.kind} ${master.name}`);
 }
 

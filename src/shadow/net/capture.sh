@@ -279,6 +279,49 @@ else
   missing ip-json 'there is no iproute2 (ip) here'
 fi
 
+# What a bridge keeps about the interface as its port.
+if physical "$class/$carrying/master" && [ -e "$where/bridge" ] && find_tool bridge; then
+  bridge=${where##*/}
+  section bridge
+  case $carrying$bridge in
+    *[!A-Za-z0-9_@%+=:,./-]*)
+      "$tool" -j -d vlan show dev "$carrying" </dev/null
+      "$tool" -j -d vlan tunnelshow dev "$carrying" </dev/null
+      "$tool" -j -d fdb show brport "$carrying" </dev/null
+      "$tool" -j -d mdb show dev "$bridge" </dev/null
+      ;;
+    *)
+      "$tool" -j -d -force -batch - <<BATCH
+vlan show dev $carrying
+vlan tunnelshow dev $carrying
+fdb show brport $carrying
+mdb show dev $bridge
+BATCH
+      ;;
+  esac 2>&1
+  close $?
+fi
+cd /
+
+# Files that keep programs of the kernel: by them a program can be attached again.
+for pin in /sys/fs/bpf/*; do
+  [ -e "$pin" ] || continue
+  if find_tool bpftool; then
+    run programs "$tool" -j -f prog show
+  else
+    run pins find /sys/fs/bpf -type f
+  fi
+  break
+done
+# Programs of interfaces that no qdisc shows, which kernels have from 6.6 on.
+if value_of /proc/sys/kernel/osrelease; then
+  case $value in
+    6.[6-9].* | 6.[1-9][0-9].* | [7-9].* | [1-9][0-9].*)
+      if find_tool bpftool; then run tcx "$tool" -j net show dev "$carrying"; fi
+      ;;
+  esac
+fi
+
 # Asks tc one batch of questions, one a line. `end`, which it does not know, makes it say so: that parts the answers.
 # A name that no batch takes is asked about question by question.
 ask_tc() {

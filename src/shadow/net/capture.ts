@@ -16,6 +16,8 @@ import type { DeviceIdentity, Multicast, Neighbour, NetShadow } from './model.ts
 import { driverStateOf } from './parse-ethtool.ts';
 import { addressesOf, linkStateOf, readLink } from './parse-link.ts';
 import { multicastOf, neighbourOf } from './parse-neighbour.ts';
+import { portOf } from './parse-port.ts';
+import { pinFinder, reportTcx } from './parse-programs.ts';
 import { parseRoutes, parseRules } from './parse-route.ts';
 import { parseSysctls, sysctlOf } from './parse-sysctl.ts';
 import {
@@ -28,7 +30,6 @@ import {
   standInOf,
 } from './parse-sysfs.ts';
 import { TC_SECTIONS, trafficControlOf } from './parse-tc.ts';
-import type { FindPin } from './parse-tc-filter.ts';
 import { isNexthop, nexthopsOf } from './uppers/nexthop.ts';
 import { standingOn, uppersOf } from './uppers/parse-upper.ts';
 
@@ -49,7 +50,7 @@ export function captureArgs(identity: DeviceIdentity, away?: { interface: string
 }
 
 const PARSED = new RegExp(
-  `^(capture|sysfs|sysctl|sysctl-upper|fdb|ip-json|ip-4|ip-6|${TC_SECTIONS.join('|')}|ethtool-.+)$`,
+  `^(capture|sysfs|sysctl|sysctl-upper|fdb|bridge|programs|pins|tcx|ip-json|ip-4|ip-6|${TC_SECTIONS.join('|')}|ethtool-.+)$`,
 );
 
 /**
@@ -98,9 +99,26 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
     reportSection(qdiscSection, report);
     sections.delete('qdisc');
   }
-  const findPin: FindPin = () => ({ why: 'it is kept by no file below /sys/fs/bpf' });
+  const findPin = pinFinder(sections.get('programs'), sections.get('pins'), report);
+  reportTcx(sections.get('tcx'), report);
   const { qdiscs, classes, filters } = trafficControlOf(sections, { ...interfaces, findPin }, report);
-  const uppers = uppersOf(standing, { tokens: ip.tokens, sections, nexthops: interfaces.nexthops }, report);
+  const uppers = uppersOf(
+    standing,
+    { tokens: ip.tokens, sections, nexthops: interfaces.nexthops, findPin },
+    report,
+  );
+  const above = new Set(
+    [...ip.links.values()].filter((each) => each.link === carrying).map(({ address }) => address),
+  );
+  const masterOf = (each: typeof link) => (each.master === undefined ? undefined : ip.links.get(each.master));
+  const port =
+    link.master === undefined || link.master === shadowInterface
+      ? undefined
+      : portOf(link, masterOf(link), sections.get('bridge'), above, report);
+  const lowerPort =
+    lower === undefined || deviceLink === undefined || standIn.kind !== 'bond'
+      ? undefined
+      : portOf(deviceLink, masterOf(deviceLink), undefined, above, report);
   const inet = sections.get('ip-4')?.lines ?? [];
   const inet6 = sections.get('ip-6')?.lines ?? [];
   const routes4 = parseRoutes(inet, 'inet', interfaces, report);
@@ -115,10 +133,12 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
     ...(device === undefined ? {} : { hardware: hardwareOf(sysfs, device, identity) }),
     standIn,
     ...(standby === undefined ? {} : { standby }),
-    link: linkStateOf(link, { token: ip.tokens.get(carrying), genMode, shadowInterface }, report),
+    link: linkStateOf(link, { token: ip.tokens.get(carrying), genMode, shadowInterface, findPin }, report),
     ...(lower === undefined || deviceLink === undefined
       ? {}
-      : { lower: linkStateOf(deviceLink, { shadowInterface }, report) }),
+      : { lower: linkStateOf(deviceLink, { shadowInterface, findPin }, report) }),
+    ...(port === undefined ? {} : { port }),
+    ...(lowerPort === undefined ? {} : { lowerPort }),
     addresses: addressesOf(link, report),
     routes: [...routes4.routes, ...routes6.routes],
     rules: [

@@ -68,6 +68,9 @@ export const neighbourKey = (neighbour: Pick<Neighbour, 'family' | 'address' | '
 /** `qdisc.root`, `qdisc.1:10`. */
 export const qdiscKey = (qdisc: Pick<Qdisc, 'parent'>): string => `qdisc.${qdisc.parent}`;
 
+/** `port.cost`, `port.vlan.10`: what the master keeps; `bond.port.prio` below a shadow interface. */
+export const portKey = (prefix: string, name: string): string => `${prefix}.${name}`;
+
 /** `tcclass.1:10`. */
 export const tcClassKey = ({ id }: Pick<TcClass, 'id'>): string => `tcclass.${id}`;
 

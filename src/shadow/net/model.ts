@@ -4,6 +4,7 @@
  * with what the new device shows afterwards.
  */
 import { z } from 'zod';
+import { Port } from './port-model.ts';
 import { QueueLayout } from './queue-model.ts';
 
 /** How one direct device is found in a guest: by MAC and PCI path, never by name. */
@@ -30,6 +31,22 @@ export const Hardware = DeviceIdentity.extend({
 });
 export type Hardware = z.infer<typeof Hardware>;
 
+/** A program in the kernel that is attached to an interface. */
+export const KernelProgram = z.object({
+  id: z.number().int(),
+  name: z.string().optional(),
+  tag: z.string().optional(),
+  /** File below /sys/fs/bpf that keeps it, where there is one. */
+  pin: z.string().optional(),
+  /** Why it cannot be attached again, when it has no pin. */
+  why: z.string().optional(),
+});
+export type KernelProgram = z.infer<typeof KernelProgram>;
+
+/** A program that sees frames before the network stack does; `generic`: run by the kernel, for any device. */
+export const XdpProgram = KernelProgram.extend({ mode: z.enum(['native', 'generic', 'offload']) });
+export type XdpProgram = z.infer<typeof XdpProgram>;
+
 /** Link-level state of the interface that carries addresses (the shadow interface where there is one). */
 export const LinkState = z.object({
   name: z.string(),
@@ -51,6 +68,7 @@ export const LinkState = z.object({
   altnames: z.array(z.string()).optional(),
   /** What it is enslaved to, unless that is its shadow interface; `kind` as `ip link` names it (bridge, vrf). */
   master: z.object({ name: z.string(), kind: z.string() }).optional(),
+  xdp: z.array(XdpProgram).optional(),
 });
 export type LinkState = z.infer<typeof LinkState>;
 
@@ -132,18 +150,6 @@ export const TcClass = z.object({
   args: z.array(z.string()),
 });
 export type TcClass = z.infer<typeof TcClass>;
-
-/** A program in the kernel that is attached to an interface. */
-export const KernelProgram = z.object({
-  id: z.number().int(),
-  name: z.string().optional(),
-  tag: z.string().optional(),
-  /** File below /sys/fs/bpf that keeps it, where there is one. */
-  pin: z.string().optional(),
-  /** Why it cannot be attached again, when it has no pin. */
-  why: z.string().optional(),
-});
-export type KernelProgram = z.infer<typeof KernelProgram>;
 
 /** One filter, with the arguments that `tc filter replace` takes after the kind. */
 export const TcFilter = z.object({
@@ -260,6 +266,10 @@ export const NetShadow = z.object({
   link: LinkState,
   /** Link state of the direct device when it lies below a shadow interface. */
   lower: LinkState.optional(),
+  /** What the master of the interface that carries the addresses keeps about it. */
+  port: Port.optional(),
+  /** What the shadow interface keeps about the direct device. */
+  lowerPort: Port.optional(),
   addresses: z.array(Address),
   routes: z.array(Route),
   rules: z.array(Rule),

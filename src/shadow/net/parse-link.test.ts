@@ -9,7 +9,11 @@ function read(object: Record<string, unknown>) {
   const unknown: string[] = [];
   const report = (_: string, text: string) => unknown.push(text);
   const link = readLink({ ...LINK, ...object });
-  return { state: linkStateOf(link, {}, report), addresses: addressesOf(link, report), unknown };
+  return {
+    state: linkStateOf(link, { findPin: () => ({}) }, report),
+    addresses: addressesOf(link, report),
+    unknown,
+  };
 }
 
 describe('who made an address, where iproute2 does not say', () => {

@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { notACapture, type Report, reportUnknownKeys } from './capture-text.ts';
 import type { Address, LinkState } from './model.ts';
+import { xdpOf } from './parse-programs.ts';
+import type { FindPin } from './parse-tc-filter.ts';
 
 const Text = z.union([z.string(), z.number()]).transform(String);
 
@@ -18,6 +20,7 @@ const LinkJson = z.looseObject({
   ifalias: z.string().optional(),
   altnames: z.array(z.string()).optional(),
   master: z.string().optional(),
+  xdp: z.unknown().optional(),
   min_mtu: z.number().int().optional(),
   max_mtu: z.number().int().optional(),
   linkinfo: z
@@ -49,12 +52,17 @@ export function readLink(object: Record<string, unknown>): LinkJson {
 /** Link state from what `ip` printed. `token` is the interface's IPv6 token, `genMode` its sysctl addr_gen_mode. */
 export function linkStateOf(
   link: LinkJson,
-  extra: { token?: string | undefined; genMode?: string | undefined; shadowInterface?: string | undefined },
+  extra: {
+    token?: string | undefined;
+    genMode?: string | undefined;
+    shadowInterface?: string | undefined;
+    findPin: FindPin;
+  },
   report: Report,
 ): LinkState {
   reportUnknownKeys(`link ${link.ifname}`, link, LINK_KEYS, report);
-  if (link.xdp !== undefined) report(`link ${link.ifname}`, 'an XDP program is attached');
   const flags = new Set(link.flags);
+  const xdp = xdpOf(link.xdp, link.ifname, extra.findPin, report);
   const { token, genMode, shadowInterface } = extra;
   const enslaved = link.master !== undefined && link.master !== shadowInterface;
   return {
@@ -76,6 +84,7 @@ export function linkStateOf(
     ...(enslaved && link.master !== undefined
       ? { master: { name: link.master, kind: link.linkinfo?.info_slave_kind ?? 'unknown' } }
       : {}),
+    ...(xdp.length === 0 ? {} : { xdp }),
   };
 }
 

@@ -5,8 +5,10 @@ import { type Draft, draft, type Findings, write } from './plan-draft.ts';
 import { driverDrafts, fittingMtu } from './plan-driver.ts';
 import { addressDrafts, announceDrafts, carrierDrafts, onwardDrafts } from './plan-layer3.ts';
 import type { Stage } from './plan-model.ts';
+import { portDrafts } from './plan-port.ts';
 import { altnameDrafts, ipv6LinkDrafts, linkDrafts, multicastDrafts, sysctlDrafts } from './plan-settings.ts';
 import { clearTcDrafts, tcDrafts } from './plan-tc.ts';
+import { clearXdpDrafts, xdpDrafts } from './plan-xdp.ts';
 import { nexthopDrafts } from './uppers/nexthop.ts';
 import { upperDrafts } from './uppers/plan-upper.ts';
 
@@ -76,6 +78,8 @@ export function adoptSet(context: PlanContext, found: Findings): Draft[] {
       [linkKey('mac'), linkKey('mtu'), ...options.map(([name]) => bondKey(name))],
     ),
     ...linkDrafts(link, temporary, { stage: 'prepare', later: names.interface }),
+    ...portDrafts(shadow.port, temporary, 'prepare'),
+    ...xdpDrafts(link, temporary, { stage: 'prepare', key: linkKey('xdp'), generic: true }, found),
     ...ipv6LinkDrafts(shadow, temporary).filter((d) => d.stage === 'prepare'),
     ...(standby === undefined
       ? []
@@ -105,6 +109,7 @@ export function adoptSet(context: PlanContext, found: Findings): Draft[] {
     ...upperDrafts(context, true, found),
     ...(context.enslaveNow ? [] : [flush('rest')]),
     ...altnameDrafts(shadow, names.direct),
+    ...clearXdpDrafts(link, names.direct),
     ...clearTcDrafts(shadow, names.direct),
     ...tcDrafts(shadow, found),
     ...multicastDrafts(shadow),
@@ -138,10 +143,18 @@ export function leaveSet(context: PlanContext): Draft[] {
 }
 
 /** Settings of the device itself when it lies below a shadow interface. */
-function lowerDrafts(context: PlanContext): Draft[] {
+function lowerDrafts(context: PlanContext, found: Findings): Draft[] {
   const { shadow, names } = context;
   if (shadow.lower === undefined) return [];
-  return linkDrafts(shadow.lower, names.direct, { stage: 'prepare', key: lowerKey });
+  return [
+    ...linkDrafts(shadow.lower, names.direct, { stage: 'prepare', key: lowerKey }),
+    ...xdpDrafts(
+      shadow.lower,
+      names.direct,
+      { stage: 'prepare', key: lowerKey('xdp'), generic: false },
+      found,
+    ),
+  ];
 }
 
 /** What Ethernet devices take without being told. */
@@ -174,6 +187,8 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       ...ipv6LinkDrafts(shadow, names.interface),
       ...(limitKnown ? [] : fitMtu),
       ...linkDrafts(link, names.interface, { stage: 'prepare', ...(limitKnown ? { mtu } : {}), ...ownMac }),
+      ...portDrafts(shadow.port, names.interface, 'prepare'),
+      ...xdpDrafts(link, names.interface, { stage: 'prepare', key: linkKey('xdp'), generic: false }, found),
       ...(link.up ? [setLink('raise', names.interface, 'up')] : []),
       ...addressDrafts(shadow, found),
       ...onwardDrafts(shadow),
@@ -192,7 +207,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
     return [
       ...announceDrafts(shadow, 'prepare'),
       ...driver,
-      ...lowerDrafts(context),
+      ...lowerDrafts(context, found),
       ...bothMtus,
       setLink('raise', names.direct, 'up'),
       ...announceDrafts(shadow, 'traffic'),
@@ -200,9 +215,10 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
   }
   return [
     ...driver,
-    ...lowerDrafts(context),
+    ...lowerDrafts(context, found),
     ...bothMtus,
     setLink('raise', names.direct, 'master', names.interface),
+    ...portDrafts(shadow.lowerPort, names.direct, 'raise', 'bond.port'),
     // a bond without members forgets the MAC that it was given, and takes that of its first one
     ...(context.standby === undefined && shadow.hardware?.mac !== link.mac
       ? [setLink('raise', names.interface, 'address', link.mac)]
@@ -232,6 +248,8 @@ export function givebackSet(context: PlanContext): Draft[] {
     setLink('raise', names.interface, 'name', names.temporary),
     setLink('raise', names.direct, 'name', names.interface),
     ...linkDrafts(link, names.interface, { stage: 'raise', mtu: link.mtu, ...ownMac }),
+    ...portDrafts(shadow.port, names.interface, 'raise'),
+    ...xdpDrafts(link, names.interface, { stage: 'raise', key: linkKey('xdp'), generic: false }, repeated),
     ...(link.up ? [setLink('raise', names.interface, 'up')] : []),
     ...addressDrafts(shadow, repeated),
     ...onwardDrafts(shadow),

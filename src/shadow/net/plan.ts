@@ -105,6 +105,13 @@ export function planReplay(shadow: NetShadow, options: PlanOptions): ReplayPlan 
       why: 'the guest has no standby for this device',
     });
   }
+  const portOf = takesNoBond(shadow);
+  if (portOf !== undefined && kind === 'none' && options.continuity !== 'replay') {
+    throw new ShadowferryError('CONTINUITY_UNAVAILABLE', {
+      mode: options.continuity,
+      why: `the interface is a port of ${portOf}, which takes no shadow interface as a port`,
+    });
+  }
   const standIn = kind === 'none' ? (options.continuity === 'replay' ? 'none' : 'bond') : kind;
   const untouched = untouchedOf(shadow, options.defaults);
   const match = identity(shadow, options.target);
@@ -153,6 +160,16 @@ export interface ContinuityFacts {
   bonding: boolean;
   /** The device is the primary of a failover (net_failover) of the guest. */
   failover: boolean;
+  /** What the interface is a port of, where that takes no bond as a port: `bond lag0`. */
+  portOf?: string | undefined;
+}
+
+/** Masters that take no bond: a port of theirs can be made again, but nothing can be put between. */
+export function takesNoBond({ link }: NetShadow): string | undefined {
+  const { master } = link;
+  return master !== undefined && ['bond', 'team'].includes(master.kind)
+    ? `${master.kind} ${master.name}`
+    : undefined;
 }
 
 export interface ContinuityDecision {
@@ -165,6 +182,9 @@ function missingFor(mode: Continuity, facts: ContinuityFacts): string | undefine
     return mode === 'bridge' ? undefined : "the guest's kernel pairs the device with its standby by itself";
   }
   if (mode === 'replay') return undefined;
+  if (facts.portOf !== undefined) {
+    return `the interface is a port of ${facts.portOf}, which takes no shadow interface as a port`;
+  }
   if (!facts.bonding) return 'the guest has no bonding (kernel module "bonding")';
   if (mode === 'bridge' && !facts.standby) return 'the VM has no standby for this device';
   return undefined;
@@ -187,6 +207,9 @@ export function chooseContinuity(requested: 'auto' | Continuity, facts: Continui
     return { action: 'bridge', reason: 'a standby carries the traffic while the device is away' };
   }
   const noHold = missingFor('hold', facts);
+  if (facts.portOf !== undefined && noHold !== undefined) {
+    return { action: 'replay', reason: `${noHold}; the other ports carry the traffic meanwhile` };
+  }
   if (noHold === undefined)
     return { action: 'hold', reason: `${noBridge}, so the interface is held without traffic` };
   return { action: 'replay', reason: `${noHold}, so the interface is made again` };

@@ -5,6 +5,7 @@ import { changedFate, NOTHING, type TuningFate, tuningFate } from './fate-tuning
 import { featureKey, keyWithin } from './keys.ts';
 import type { NetShadow, Outcome, Setting } from './model.ts';
 import type { OperationSet, ReplayPlan } from './plan-model.ts';
+import { xdpAdapted } from './plan-xdp.ts';
 
 /** How one operation of the replay plan ended in the guest; those that went well may be left out. */
 export interface OperationResult {
@@ -134,6 +135,8 @@ function explain(key: string, value: string, found: string | undefined, context:
   ) {
     return { fate: 'adapted', key, value, now: found, how: `${context.device} takes at most ${max}` };
   }
+  const how = key.endsWith('.xdp') ? xdpAdapted(value, found, context.device) : undefined;
+  if (how !== undefined && found !== undefined) return { fate: 'adapted', key, value, now: found, how };
   if (own === 'link.ifindex' && found !== undefined) return lost('the interface was made anew');
   if (kind === 'bond' && context.after.standIn.kind !== 'bond') return lost('there is no bond any more');
   return lost(failure(key, context) ?? (found === undefined ? 'it is not there' : `it is now ${found}`));

@@ -3,9 +3,10 @@ import { ADDRESSING_CASES } from './addressing.ts';
 import type { AttributeCase, CaseGroup } from './case.ts';
 import { DRIVER_CASES, DRIVER_LOSSES } from './driver.ts';
 import { ADDRESS_MODE, LINK_ALONE, LINK_CASES, SHADOW_INTERFACE_CASES, TOKEN } from './link.ts';
+import { BOND_PORT_CASES, PORT_CASES } from './port.ts';
 import { QUEUEING_CASES } from './queueing.ts';
 import { NO_IPV6, SYSCTL_CASES } from './sysctl.ts';
-import { TRAFFIC_CONTROL_CASES } from './traffic-control.ts';
+import { ADAPTED_PROGRAM, LOST_PROGRAM, TRAFFIC_CONTROL_CASES } from './traffic-control.ts';
 import { FEWER_QUEUES, MEDIA_LOSSES, OTHER_VECTORS, TUNING_LOSSES } from './tuning.ts';
 import { UPPER_CASES } from './uppers.ts';
 
@@ -34,7 +35,7 @@ export const GROUPS: readonly CaseGroup[] = [
     from: 'vmxnet3',
     to: 'rtl8139',
     continuity: 'replay',
-    cases: [...only(LINK_ALONE, 'link.mac', 'link.multicast', 'link.arp'), ADDRESS_MODE],
+    cases: [...only(LINK_ALONE, 'link.mac', 'link.multicast', 'link.arp'), ADDRESS_MODE, LOST_PROGRAM],
   },
   {
     name: 'no IPv6, in a VRF',
@@ -51,12 +52,19 @@ export const GROUPS: readonly CaseGroup[] = [
     cases: TRAFFIC_CONTROL_CASES,
   },
   {
+    name: 'a port of a bridge',
+    from: 'e1000e',
+    to: 'vmxnet3',
+    continuity: 'replay',
+    cases: PORT_CASES,
+  },
+  {
     name: 'a shadow interface',
     from: 'e1000e',
     to: 'vmxnet3',
     continuity: 'hold',
     adopted: true,
-    cases: SHADOW_INTERFACE_CASES,
+    cases: [...SHADOW_INTERFACE_CASES, ...BOND_PORT_CASES],
   },
   {
     name: 'as many queues, other interrupts',
@@ -64,7 +72,7 @@ export const GROUPS: readonly CaseGroup[] = [
     to: 'vmxnet3',
     continuity: 'replay',
     cpus: 2,
-    cases: OTHER_VECTORS,
+    cases: [...OTHER_VECTORS, ADAPTED_PROGRAM],
   },
   {
     name: 'fewer queues',

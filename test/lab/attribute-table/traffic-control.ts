@@ -1,9 +1,10 @@
 /** Cases of classes and filters. */
+import { loadProgram } from './bpf-object.ts';
 import type { AttributeCase } from './case.ts';
 
 /** The lines of one filter, from its own first line to the next one's. */
 const filter = (place: string, pref: number): string =>
-  `tc -d filter show dev "$dev" ${place} | awk '/^filter/ { on = / pref ${pref} / } on' | sed -e 's/ *$//'`;
+  `tc -d filter show dev "$dev" ${place} | awk '/^filter/ { on = / pref ${pref} / } on' | sed -e 's/index [0-9]* ref 1 bind 1/index ref 1 bind 1/' -e 's/ *$//'`;
 
 const klass = (id: string): string => `tc -d class show dev "$dev" classid ${id} | sed -e 's/ *$//'`;
 
@@ -18,6 +19,9 @@ const filterCase = (
   set: `tc filter add dev "$dev" ${place} protocol ${protocol} pref ${pref} ${rest}`,
   read: filter(place, pref),
 });
+
+/** What `ip` says of an interface's XDP programs. */
+const xdp = `ip -d link show dev "$dev" | grep -o -e 'prog/xdp.*' -e 'xdp[a-z]*' | sort -u`;
 
 export const TRAFFIC_CONTROL_CASES: readonly AttributeCase[] = [
   {
@@ -68,6 +72,7 @@ export const TRAFFIC_CONTROL_CASES: readonly AttributeCase[] = [
     "basic match 'meta(priority eq 77)' action drop index 77",
     'all',
   ),
+  filterCase('filter.egress.14.all.0x1', 'egress', 14, 'matchall action gact index 77', 'all'),
   filterCase(
     'filter.egress.13.all.0x1',
     'egress',
@@ -75,4 +80,34 @@ export const TRAFFIC_CONTROL_CASES: readonly AttributeCase[] = [
     "bpf direct-action bytecode '1,6 0 0 4294967295,'",
     'all',
   ),
+  {
+    key: 'filter.egress.15.all.0x1',
+    set: `${loadProgram('tc', 'sfcls', -1, 'classifier')}
+tc filter add dev "$dev" egress protocol all pref 15 bpf da object-pinned /sys/fs/bpf/sfcls`,
+    read: filter('egress', 15),
+  },
+  {
+    key: 'link.xdp',
+    set: `${loadProgram('xdp', 'sfpass', 2, 'xdp')}
+ip link set dev "$dev" xdpgeneric pinned /sys/fs/bpf/sfpass`,
+    read: xdp,
+  },
 ];
+
+/** A program that no file keeps goes with its device. */
+export const LOST_PROGRAM: AttributeCase = {
+  key: 'link.xdp',
+  set: `${loadProgram('xdp', 'sfgone', 2, 'xdp')}
+ip link set dev "$dev" xdpgeneric pinned /sys/fs/bpf/sfgone && rm /sys/fs/bpf/sfgone`,
+  read: xdp,
+  expect: { fate: 'lost', why: /program \d+ cannot be attached again: no file below/ },
+};
+
+/** What the driver of virtio-net runs itself, and most others do not. */
+export const ADAPTED_PROGRAM: AttributeCase = {
+  key: 'link.xdp',
+  set: `${loadProgram('xdp', 'sfpass', 2, 'xdp')}
+ip link set dev "$dev" xdpdrv pinned /sys/fs/bpf/sfpass`,
+  read: xdp,
+  expect: { fate: 'adapted', now: /xdpgeneric/, how: /the kernel does, for any device/ },
+};

@@ -69,6 +69,15 @@ export const LINK: AttributeGroup = group({
       lost: 'that master has gone, or does not take the new device',
     },
     {
+      attribute: 'link.xdp',
+      what: 'XDP programs with mode, number, name and tag',
+      read: '`ip -d link`; the file that keeps each: `bpftool -f prog`',
+      replay: '`ip link set xdp pinned FILE`, before the device is up',
+      adapted:
+        'run by the kernel (generic), where the new driver cannot run it, and on a shadow interface always',
+      lost: 'no file below /sys/fs/bpf keeps it, or the guest has no bpftool to tell which',
+    },
+    {
       attribute: 'lower.*',
       what: 'settings of the direct device below a shadow interface (MTU, queue length, alias, promiscuity)',
       adapted: 'MTU: the largest that the new device takes',

@@ -2,10 +2,20 @@
 import { ADDRESSING } from './addressing.ts';
 import { DRIVER } from './driver.ts';
 import { LINK } from './link.ts';
+import { PORT } from './port.ts';
 import { QUEUEING } from './queueing.ts';
 import type { AttributeGroup } from './row.ts';
 import { SYSCTL } from './sysctl.ts';
 import { TUNING } from './tuning.ts';
 import { UPPERS } from './uppers.ts';
 
-export const TABLE: readonly AttributeGroup[] = [LINK, ADDRESSING, UPPERS, QUEUEING, DRIVER, TUNING, SYSCTL];
+export const TABLE: readonly AttributeGroup[] = [
+  LINK,
+  PORT,
+  ADDRESSING,
+  UPPERS,
+  QUEUEING,
+  DRIVER,
+  TUNING,
+  SYSCTL,
+];

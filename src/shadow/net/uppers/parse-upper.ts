@@ -6,6 +6,7 @@ import { multicastOf, neighbourOf } from '../parse-neighbour.ts';
 import { qdiscOf } from '../parse-qdisc.ts';
 import { parseRoutes } from '../parse-route.ts';
 import { parseSysctls, sysctlOf } from '../parse-sysctl.ts';
+import type { FindPin } from '../parse-tc-filter.ts';
 import { roundingOf } from '../tc-burst.ts';
 import { readKind } from './kinds.ts';
 
@@ -18,6 +19,7 @@ export interface Standing {
 /** Where the layers of all interfaces are found. */
 export interface UpperSources {
   tokens: ReadonlyMap<string, string>;
+  findPin: FindPin;
   sections: ReadonlyMap<string, Section>;
   nexthops: ReadonlySet<string>;
 }
@@ -143,7 +145,7 @@ export function uppersOf(standing: readonly Standing[], sources: UpperSources, r
       kind,
       over,
       args,
-      link: linkStateOf(link, { token: sources.tokens.get(name), genMode }, report),
+      link: linkStateOf(link, { token: sources.tokens.get(name), genMode, findPin: sources.findPin }, report),
       addresses: addressesOf(link, report),
       routes: [
         ...parseRoutes(routeLines(lines('ip-4'), name), 'inet', interfaces, report).routes,
