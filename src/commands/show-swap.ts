@@ -98,8 +98,7 @@ async function observed(
 
 /** @throws what `watch` throws; how the swap ended is in the result and the exit code. */
 export async function showSwap(options: ShowSwapOptions): Promise<MigrationResult> {
-  const { kind, site, json, report } = options;
-  const view = swapProgress(kind, json);
+  const view = swapProgress(options.kind, options.json);
   let outcome: Awaited<ReturnType<typeof observed>>;
   try {
     outcome = await observed(options, view.emit);
@@ -109,16 +108,24 @@ export async function showSwap(options: ShowSwapOptions): Promise<MigrationResul
   }
   const { result, seen } = outcome;
   await view.finish(result.error?.message);
+  await tellSwap(result, seen, options);
+  return result;
+}
+
+/** Prints how a swap ended, writes its report, and sets the exit code. */
+export async function tellSwap(
+  result: MigrationResult,
+  seen: Observation | undefined,
+  { site, json, report, about }: Pick<ShowSwapOptions, 'site' | 'json' | 'report' | 'about'>,
+): Promise<void> {
   const told = resultLine(result, seen);
   const planned = result.ending === 'planned';
   if (json) print(JSON.stringify(planned ? { ...told, plan: planPart(result, site) } : told));
   else process.stdout.write(planned ? renderSwapPlan(result, site) : renderResult(result, seen));
   if (told.ok !== true) process.exitCode = exitCodeOf(result);
-  if (report !== undefined) {
-    await writeReport(report, reportOf(result, seen, options.about));
-    say(`The report is ${report}`);
-  }
-  return result;
+  if (report === undefined) return;
+  await writeReport(report, reportOf(result, seen, about));
+  say(`The report is ${report}`);
 }
 
 /** The part `plan` of a dry run's JSON line. */

@@ -5,14 +5,16 @@ import type { Lab } from '../lab/lab.ts';
 import { watchGuest } from '../lab/scenario.ts';
 import { parseFields } from '../migration/request.ts';
 import { swapDevice } from '../migration/swap/engine.ts';
+import { type GuardOptions, guardDevice } from '../migration/swap/guard.ts';
 import { lastKnownShadow } from '../migration/swap/history.ts';
 import type { SwapKind } from '../migration/swap/machine.ts';
 import { SwapRequest } from '../migration/swap/request.ts';
 import { vmSite } from '../migration/swap/vm-site.ts';
 import type { RunningVm } from '../migration/vm.ts';
 import type { MigrationReport } from '../report/model.ts';
-import { cancelOnSignal, checkWritable, wholeNumber } from './options.ts';
-import { showSwap } from './show-swap.ts';
+import { cancelOnSignal, checkWritable, print, say, wholeNumber } from './options.ts';
+import type { ProgressView } from './progress.ts';
+import { type ShowSwapOptions, showSwap, swapProgress, tellSwap } from './show-swap.ts';
 import { withVm } from './standing-vm.ts';
 
 interface Options {
@@ -25,6 +27,8 @@ interface Options {
   bulkRate: number;
   report?: string;
   json?: boolean;
+  watch?: boolean;
+  every: number;
 }
 
 const ASK_MS = 30_000;
@@ -67,18 +71,42 @@ async function run(
       const cancel = cancelOnSignal();
       const { ownership, journal, abilities, shadows } = lab;
       const site = await vmSite(request, { vm, ownership, signal: deadline('asking QEMU', ASK_MS, cancel) });
+      const json = options.json ?? false;
+      const shown = { kind, site, json, report: options.report, about: about(lab, vm) };
+      if (kind === 'rescue' && options.watch) {
+        const given = { request, site, journal, abilities, shadows, signal: cancel };
+        return standGuard(shown, given, options.every * 1000);
+      }
       const lastKnown = kind === 'rescue' ? lastKnownShadow(shadows, name, site.nic) : undefined;
       await showSwap({
-        kind,
-        site,
-        json: options.json ?? false,
-        report: options.report,
-        about: about(lab, vm),
+        ...shown,
         ...(options.probe && !request.dryRun ? { watch: () => watchGuest(lab, options.bulkRate) } : {}),
         act: (emit) => swapDevice(request, { site, journal, abilities, shadows, emit, cancel, lastKnown }),
       });
     },
   );
+}
+
+/** Watches until the device dies, and shows the rescue. */
+async function standGuard(
+  shown: Pick<ShowSwapOptions, 'kind' | 'site' | 'json' | 'report' | 'about'>,
+  given: Omit<GuardOptions, 'refreshMs' | 'emit' | 'say'>,
+  refreshMs: number,
+): Promise<void> {
+  let view: ProgressView | undefined;
+  const result = await guardDevice({
+    ...given,
+    refreshMs,
+    emit: (event) => {
+      view ??= swapProgress(shown.kind, shown.json); // a list of phases would look as if something went on
+      view.emit(event);
+    },
+    say: (text) => (shown.json ? print(JSON.stringify({ type: 'watch', text })) : say(text)),
+  });
+  await view?.finish(result?.error?.message);
+  if (result !== undefined) await tellSwap(result, undefined, shown);
+  else if (shown.json) print(JSON.stringify({ type: 'ended', vm: shown.site.subject }));
+  else say('The watch has ended; the device is alive.');
 }
 
 function withOptions(command: Command): Command {
@@ -115,6 +143,13 @@ export function registerSwap(program: Command): void {
       .command('rescue')
       .description('give an interface whose device died another one, with the last state that is known')
       .argument('<vm>')
-      .argument('[nic]', 'the NIC; may be left out where there is one'),
+      .argument('[nic]', 'the NIC; may be left out where there is one')
+      .option('--watch', 'while the device is alive: stay, and do it without being asked when it dies')
+      .option(
+        '--every <seconds>',
+        'with --watch: how often the state is looked at anew',
+        wholeNumber('--every', 1, 86_400),
+        60,
+      ),
   ).action((vm: string, nic: string | undefined, options: Options) => run('rescue', vm, nic, options));
 }
