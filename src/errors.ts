@@ -227,6 +227,11 @@ export const CATALOGUE = {
     what: 'SSH to {target} failed: {why}',
     fix: "The text is ssh's own. Check address, key and known hosts of the VM's SSH access; keys only, nothing is asked.",
   },
+  DRIVER_REFUSED: {
+    kind: 'failed',
+    what: 'device {device} and driver {driver} of this machine: {why}',
+    fix: 'See the kernel log ("dmesg"); "lspci -k" shows which driver the device has.',
+  },
   COMMAND_FAILED: {
     kind: 'failed',
     what: '{command} failed (exit {code}): {stderr}',

@@ -1,12 +1,15 @@
 /** `shadowferry swap` and `shadowferry rescue`: another device of the same host behind an interface of a VM. */
+import { hostname, release } from 'node:os';
 import type { Command } from 'commander';
 import { deadline } from '../base/deadline.ts';
+import { ShadowferryError } from '../errors.ts';
 import type { Lab } from '../lab/lab.ts';
 import { watchGuest } from '../lab/scenario.ts';
 import { parseFields } from '../migration/request.ts';
 import { swapDevice } from '../migration/swap/engine.ts';
 import { type GuardOptions, guardDevice } from '../migration/swap/guard.ts';
 import { lastKnownShadow } from '../migration/swap/history.ts';
+import { localSite } from '../migration/swap/local-site.ts';
 import type { SwapKind } from '../migration/swap/machine.ts';
 import { SwapRequest } from '../migration/swap/request.ts';
 import { vmSite } from '../migration/swap/vm-site.ts';
@@ -16,6 +19,7 @@ import { cancelOnSignal, checkWritable, print, say, wholeNumber } from './option
 import type { ProgressView } from './progress.ts';
 import { type ShowSwapOptions, showSwap, swapProgress, tellSwap } from './show-swap.ts';
 import { withVm } from './standing-vm.ts';
+import { withThisMachine } from './this-machine.ts';
 
 interface Options {
   with: string;
@@ -28,6 +32,7 @@ interface Options {
   report?: string;
   json?: boolean;
   watch?: boolean;
+  local?: boolean;
   every: number;
 }
 
@@ -58,10 +63,15 @@ function about(lab: Lab, vm: RunningVm): MigrationReport['host'] {
 
 async function run(
   kind: SwapKind,
-  name: string,
+  name: string | undefined,
   device: string | undefined,
   options: Options,
 ): Promise<void> {
+  if (name === undefined || name === '') {
+    const field = options.local ? 'device' : 'vm';
+    throw new ShadowferryError('INPUT_FIELD', { field, problem: 'is missing' });
+  }
+  if (options.local) return runLocal(kind, name, device, options);
   const request = swapRequestOf(kind, name, device, options);
   checkWritable('--report', options.report);
   await withVm(
@@ -85,6 +95,34 @@ async function run(
       });
     },
   );
+}
+
+/** The machine on which we run: the first word is the device. */
+async function runLocal(
+  kind: SwapKind,
+  device: string,
+  extra: string | undefined,
+  options: Options,
+): Promise<void> {
+  if (extra !== undefined)
+    throw new ShadowferryError('INPUT_FIELD', { field: extra, problem: 'with --local there is no VM' });
+  if (options.probe)
+    throw new ShadowferryError('INPUT_FIELD', { field: '--probe', problem: 'watches VMs of the lab only' });
+  const request = swapRequestOf(kind, hostname(), device, options);
+  checkWritable('--report', options.report);
+  await withThisMachine(async ({ journal, abilities, shadows }) => {
+    const last = (nic: string) => lastKnownShadow(shadows, hostname(), nic);
+    await using site = await localSite(request, (nic) => last(nic)?.shadow.hardware?.mac);
+    const cancel = cancelOnSignal();
+    const json = options.json ?? false;
+    const host = { qemu: 'none', accelerator: 'none', kernel: release() };
+    const shown = { kind, site, json, report: options.report, about: host };
+    const given = { site, journal, abilities, shadows };
+    if (kind === 'rescue' && options.watch)
+      return standGuard(shown, { request, ...given, signal: cancel }, options.every * 1000);
+    const lastKnown = kind === 'rescue' ? last(site.nic) : undefined;
+    await showSwap({ ...shown, act: (emit) => swapDevice(request, { ...given, emit, cancel, lastKnown }) });
+  });
 }
 
 /** Watches until the device dies, and shows the rescue. */
@@ -112,6 +150,7 @@ async function standGuard(
 function withOptions(command: Command): Command {
   return command
     .requiredOption('--with <device>', 'the device that comes, by its name on the host')
+    .option('--local', 'no VM: a NIC of this machine, by interface name or PCI address')
     .option('--continuity <mode>', 'replay, hold, bridge or auto')
     .option(
       '--on-loss <policy>',
@@ -135,14 +174,16 @@ export function registerSwap(program: Command): void {
     program
       .command('swap')
       .description('put another device of the same host behind an interface, while connections live on')
-      .argument('<vm>')
+      .argument('[vm]', 'the VM; with --local the device that leaves')
       .argument('[device]', 'the NIC, or the device that leaves; may be left out where there is one'),
-  ).action((vm: string, device: string | undefined, options: Options) => run('swap', vm, device, options));
+  ).action((vm: string | undefined, device: string | undefined, options: Options) =>
+    run('swap', vm, device, options),
+  );
   withOptions(
     program
       .command('rescue')
       .description('give an interface whose device died another one, with the last state that is known')
-      .argument('<vm>')
+      .argument('[vm]', 'the VM; with --local the device that died')
       .argument('[nic]', 'the NIC; may be left out where there is one')
       .option('--watch', 'while the device is alive: stay, and do it without being asked when it dies')
       .option(
@@ -151,5 +192,7 @@ export function registerSwap(program: Command): void {
         wholeNumber('--every', 1, 86_400),
         60,
       ),
-  ).action((vm: string, nic: string | undefined, options: Options) => run('rescue', vm, nic, options));
+  ).action((vm: string | undefined, nic: string | undefined, options: Options) =>
+    run('rescue', vm, nic, options),
+  );
 }

@@ -18,7 +18,7 @@ import type { MigrationResult } from '../result.ts';
 import { swapDevice } from './engine.ts';
 import { endProgram, install } from './phases.ts';
 import type { SwapRequest } from './request.ts';
-import type { SwapSite } from './site.ts';
+import { arrivalOf, type SwapSite } from './site.ts';
 
 export interface GuardOptions {
   /** Of kind `rescue`. */
@@ -82,8 +82,8 @@ class Guard {
     }
     const continuity = continuityWhenGone(shadow);
     const known = knowledgeOf(await abilities.all(), shadow, spare.pciId, continuity);
-    const destination = planReplay(shadow, { continuity, target: spare.identity, ...planOptions(known) });
-    const source = planReplay(shadow, { continuity, target: old.identity });
+    const destination = planReplay(shadow, { continuity, target: arrivalOf(spare), ...planOptions(known) });
+    const source = planReplay(shadow, { continuity, target: arrivalOf(old) });
     await install(site, { destination, source }, limit);
     this.#armed = { shadow, plan: destination, seenAtMs };
     say(`${site.nic} of ${site.subject}: ${spare.id} (${spare.model}) stands by, continuity ${continuity}.`);

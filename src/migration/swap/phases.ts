@@ -15,7 +15,7 @@ import { moveTrafficOff } from '../phases/detach.ts';
 import { decide, programDirectory, step, waitAfter, waitBefore, warn } from '../run.ts';
 import { captureWithoutDevice, isAlive } from './dead.ts';
 import type { SwapRun } from './run.ts';
-import type { SwapSite, Which } from './site.ts';
+import { arrivalOf, type SwapSite, type Which } from './site.ts';
 
 const capture = (site: SwapSite, which: Which, signal: AbortSignal): Promise<NetShadow> =>
   captureShadow(site.shell, site.devices[which].identity, site.standby?.pciPath, signal);
@@ -120,8 +120,13 @@ function preflightArmed(run: SwapRun, plan: ReplayPlan): void {
 export function planFor({ site, facts }: Pick<SwapRun, 'site' | 'facts'>, shadow: NetShadow): ReplayPlan {
   return planReplay(shadow, {
     continuity: facts.continuity ?? 'replay',
+<<<<<<< HEAD
     target: site.devices.new.identity,
     ...(facts.known === undefined ? {} : planOptions(facts.known)),
+=======
+    target: arrivalOf(site.devices.new),
+    ...(facts.abilities === undefined ? {} : { abilities: facts.abilities }),
+>>>>>>> f326c08 (swap and rescue --local: a NIC of this machine, without any VM)
   });
 }
 
@@ -182,7 +187,7 @@ export async function stage(run: SwapRun): Promise<void> {
   // who finds the subject without its device later must know what the device had
   run.journal.note(run.id, NOTE.staged, JSON.stringify({ nic: site.nic, shadow, plan } satisfies StagedNote));
   if (run.armed !== undefined) return;
-  const source = planReplay(shadow, { continuity: plan.continuity, target: site.devices.old.identity });
+  const source = planReplay(shadow, { continuity: plan.continuity, target: arrivalOf(site.devices.old) });
   const destination = plan;
   await step(
     run,

@@ -14,8 +14,10 @@ export interface SwapDevice {
   id: string;
   /** QEMU's model, or the name of the hardware. */
   model: string;
-  /** How the interface is found, where the shadow is replayed, when this device is there. */
+  /** How the interface is found, where the shadow is replayed, while this device is there. */
   identity: DeviceIdentity;
+  /** The MAC that it may come with instead, when it comes anew. */
+  permanentMac?: string | undefined;
   /** `vvvv:dddd`, where that is known before the device is there. */
   pciId?: string | undefined;
   /** Module alias of its driver, or the module's name. */
@@ -32,7 +34,7 @@ export interface SwapSite {
   readonly shell: GuestShell;
   readonly channel: GuestChannel;
   /** How the program reaches `channel`. */
-  readonly ports: Pick<ProgramOptions, 'port'>;
+  readonly ports: Pick<ProgramOptions, 'port' | 'reply'>;
   /** PCI path of a standby, and whether its link must be raised and lowered by us. */
   readonly standby: { pciPath: string; manageLink: boolean } | undefined;
 
@@ -61,4 +63,13 @@ export interface SwapSite {
   answer(addresses: readonly string[]): Promise<void>;
   /** Writes down that the interface is behind the new device now. */
   record(): Promise<void>;
+}
+
+/** What the program looks for when a device comes. */
+export function arrivalOf({ identity, permanentMac }: SwapDevice): { mac: string; pciPath: string } {
+  const { mac, pciPath } = identity;
+  return {
+    mac: permanentMac === undefined || permanentMac === mac ? mac : `${mac} ${permanentMac}`,
+    pciPath,
+  };
 }

@@ -34,7 +34,7 @@ export const ReplayPlan = z.object({
   schema: z.literal(1),
   continuity: Continuity,
   standIn: z.enum(['none', 'bond', 'failover']),
-  /** Identity that the new device must have. */
+  /** Identity that the new device must have; `mac` is one MAC, or several separated by blanks. */
   match: z.object({ mac: z.string(), pciPath: z.string() }),
   /** Name that the new device gets: the interface's own, or `NAME-d` below a shadow interface. */
   deviceName: z.string(),

@@ -22,6 +22,8 @@ export interface PlanContext {
   /** The standby carries traffic while the device is away. */
   standby: NetShadow['standby'];
   enslaveNow: boolean;
+  /** The MAC by which the device that arrives is known. */
+  arriving: string;
   abilities: DeviceAbilities | undefined;
   /** Keys of what nobody chose. */
   untouched: ReadonlySet<string>;
@@ -36,6 +38,10 @@ export interface PlanContext {
     temporary: string;
   };
 }
+
+/** Whether the device that arrives has this MAC by itself; `arriving` may be one of several, separated by blanks. */
+const comesWith = (arriving: string, mac: string): boolean =>
+  arriving.split(' ').every((each) => each === mac);
 
 const setLink = (stage: Stage, dev: string, ...words: string[]): Draft =>
   draft(stage, 'ip', ['link', 'set', 'dev', dev, ...words]);
@@ -180,7 +186,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
     ),
   ];
   if (standIn === 'none') {
-    const ownMac = shadow.hardware === undefined || shadow.hardware.mac === link.mac ? {} : { mac: link.mac };
+    const ownMac = comesWith(context.arriving, link.mac) ? {} : { mac: link.mac };
     return [
       ...sysctlDrafts(shadow, names.interface),
       ...driver,
@@ -220,7 +226,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
     setLink('raise', names.direct, 'master', names.interface),
     ...portDrafts(shadow.lowerPort, names.direct, 'raise', 'bond.port'),
     // a bond without members forgets the MAC that it was given, and takes that of its first one
-    ...(context.standby === undefined && shadow.hardware?.mac !== link.mac
+    ...(context.standby === undefined && !comesWith(context.arriving, link.mac)
       ? [setLink('raise', names.interface, 'address', link.mac)]
       : []),
     // with a standby the carrier was never lost, and with it nothing else

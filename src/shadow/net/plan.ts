@@ -13,7 +13,10 @@ export interface PlanOptions {
   continuity: Continuity;
   /** What the destination's device can do, where one like it was seen before. */
   abilities?: DeviceAbilities;
-  /** Identity of the device that will arrive, where it is not the shadow's own. */
+  /**
+   * Identity of the device that will arrive, where it is not the shadow's own. A device that may come with one of
+   * several MACs (its permanent one, or that which it was given) has them separated by blanks.
+   */
   target?: { mac?: string; pciPath?: string };
   /** What the shadow's own kind of device begins with, by key: what has such a value, nobody chose. */
   defaults?: Readonly<Record<string, string>>;
@@ -121,6 +124,7 @@ export function planReplay(shadow: NetShadow, options: PlanOptions): ReplayPlan 
     adopting: kind === 'none' && standIn === 'bond',
     standby: bridged ? shadow.standby : undefined,
     enslaveNow: options.enslaveNow ?? false,
+    arriving: match.mac,
     abilities: options.abilities,
     untouched: new Set(untouched),
     pciPath: match.pciPath,

@@ -5,7 +5,7 @@
 #   program.sh DIR run    runs it in the foreground
 #   program.sh DIR end    ends it, whatever state it is in, and removes what it made
 #
-# DIR/config        port= the virtio-serial port to the host, may be empty
+# DIR/config        port= the virtio-serial port to the host, may be empty; reply= where it is answered, if not there
 # DIR/source        compiled plan for the device that leaves, used for adopt, leave, giveback and rollback
 # DIR/destination   compiled plan for the device that comes
 # DIR.manager       beside it: manager.sh, which is run when the replay is done (manager/manager.sh)
@@ -429,10 +429,12 @@ is_among() {
   for entry; do
     { read -r address <"$entry/address" && read -r found_index <"$entry/ifindex"; } 2>/dev/null || continue
     # one that was claimed may have been given another MAC since
-    if [ "$address" = "$match_mac" ] || [ "$found_index" = "$claimed" ]; then
-      found=${entry##*/}
-      return 0
-    fi
+    case " $match_mac " in
+      *" $address "*) ;;
+      *) [ "$found_index" = "$claimed" ] || continue ;;
+    esac
+    found=${entry##*/}
+    return 0
   done
   return 1
 }
@@ -761,7 +763,7 @@ tell_udev() {
 reset() {
   ip=''            # path of ip
   monitor=''       # pid of what tells link events
-  port=''          # from the configuration
+  port='' reply='' # from the configuration
   waiting_lines=0  # told since the host was last heard of
   claimed=''       # index of the device that was dealt with
   seen=''          # index of the last device that was told
@@ -839,6 +841,7 @@ open_port() {
     read_port
   ) &
   note "$!"
+  if [ -n "$reply" ]; then exec 4<>"$reply"; fi
   # A host that does not read blocks this process, not us.
   cat <"$run/out" >&4 3>&- 4>&- 5>&- 6>&- 9>&- 2>/dev/null &
   note "$!"

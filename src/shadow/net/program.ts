@@ -18,6 +18,8 @@ export interface ProgramOptions {
   dir: string;
   /** Device of the virtio-serial port, e.g. `/dev/virtio-ports/org.shadowferry.0`; undefined: it only keeps its log. */
   port?: string;
+  /** Where it answers when `port` goes one way only: the other one of a pair of fifos. */
+  reply?: string;
   /** Plan for the destination's device. */
   destination: ReplayPlan;
   /** Plan for the source's own device, for a rollback. */
@@ -30,7 +32,11 @@ export function programFiles(options: ProgramOptions): GuestFile[] {
   return [
     { path: `${dir}/program.sh`, text: programText(), mode: 0o700 },
     { path: `${dir}/tuning.sh`, text: textOf('./tuning.sh'), mode: 0o600 },
-    { path: `${dir}/config`, text: assignments({ port: options.port ?? '' }), mode: 0o600 },
+    {
+      path: `${dir}/config`,
+      text: assignments({ port: options.port ?? '', reply: options.reply ?? '' }),
+      mode: 0o600,
+    },
     ...(learns(options.destination)
       ? [{ path: `${dir}/capture.sh`, text: captureScript(), mode: 0o600 }]
       : []),
