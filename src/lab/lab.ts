@@ -82,6 +82,8 @@ export interface BootOptions {
   mac?: string;
   kernelArgs?: readonly string[];
   machine?: string;
+  /** The lab's own guest with more in it. */
+  initrd?: string;
   /** Instead of the lab's own guest, whose `setup` and `kernelArgs` then mean nothing. */
   guest?: GuestBoot;
   /** The way into the guest. */
@@ -211,7 +213,7 @@ export class Lab implements AsyncDisposable {
       machine: options.machine ?? 'q35',
       boot: {
         kernel: options.guest?.kernel ?? this.image.kernel,
-        initrd: options.guest?.initrd ?? this.image.initrd,
+        initrd: options.guest?.initrd ?? options.initrd ?? this.image.initrd,
         append: options.guest?.append ?? guestKernelArgs(options.kernelArgs),
       },
       disks: options.guest?.disks ?? [],
