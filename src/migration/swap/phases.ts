@@ -120,13 +120,8 @@ function preflightArmed(run: SwapRun, plan: ReplayPlan): void {
 export function planFor({ site, facts }: Pick<SwapRun, 'site' | 'facts'>, shadow: NetShadow): ReplayPlan {
   return planReplay(shadow, {
     continuity: facts.continuity ?? 'replay',
-<<<<<<< HEAD
-    target: site.devices.new.identity,
-    ...(facts.known === undefined ? {} : planOptions(facts.known)),
-=======
     target: arrivalOf(site.devices.new),
-    ...(facts.abilities === undefined ? {} : { abilities: facts.abilities }),
->>>>>>> f326c08 (swap and rescue --local: a NIC of this machine, without any VM)
+    ...(facts.known === undefined ? {} : planOptions(facts.known)),
   });
 }
 
