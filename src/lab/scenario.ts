@@ -6,7 +6,7 @@ import type { MigrationRequest } from '../migration/request.ts';
 import type { RunningVm } from '../migration/vm.ts';
 import { GUEST_ADDRESS } from './guest-setup.ts';
 import { hostOf, type Lab } from './lab.ts';
-import { type ProbeResult, type Probes, startProbes } from './probe/probes.ts';
+import { type ProbeOptions, type ProbeResult, type Probes, startProbes } from './probe/probes.ts';
 
 export interface ScenarioOptions {
   lab: Lab;
@@ -26,8 +26,13 @@ export interface Observed extends Outcomes {
 }
 
 /** Starts the probes and waits until every connection answers. */
-export async function watchGuest(lab: Lab, bulkRate = 200_000, target = GUEST_ADDRESS): Promise<Probes> {
-  const probes = startProbes({ enter: lab.outside([]), target, icmp: true, bulkRate });
+export async function watchGuest(
+  lab: Lab,
+  bulkRate = 200_000,
+  target = GUEST_ADDRESS,
+  options: Pick<ProbeOptions, 'readyMs' | 'finishMs'> = {},
+): Promise<Probes> {
+  const probes = startProbes({ enter: lab.outside([]), target, icmp: true, bulkRate, ...options });
   await probes.ready;
   return probes;
 }

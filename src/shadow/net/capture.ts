@@ -121,8 +121,14 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
       : portOf(deviceLink, masterOf(deviceLink), undefined, above, report);
   const inet = sections.get('ip-4')?.lines ?? [];
   const inet6 = sections.get('ip-6')?.lines ?? [];
-  const routes4 = parseRoutes(inet, 'inet', interfaces, report);
-  const routes6 = parseRoutes(inet6, 'inet6', interfaces, report);
+  const addresses = addressesOf(link, report);
+  const leaving = {
+    ...interfaces,
+    uppers: upperNames,
+    addresses: new Set(addresses.map(({ local }) => local)),
+  };
+  const routes4 = parseRoutes(inet, 'inet', leaving, report);
+  const routes6 = parseRoutes(inet6, 'inet6', leaving, report);
   reportSysfs(sysfs, carrying, device, upperNames, report);
   const standby = standbyOf(sysfs, standIn, device, hint);
   const noEthtool = sections.get('ethtool-k');
@@ -139,7 +145,7 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
       : { lower: linkStateOf(deviceLink, { shadowInterface, findPin }, report) }),
     ...(port === undefined ? {} : { port }),
     ...(lowerPort === undefined ? {} : { lowerPort }),
-    addresses: addressesOf(link, report),
+    addresses,
     routes: [...routes4.routes, ...routes6.routes],
     rules: [
       ...parseRules(inet, 'inet', interfaces, routes4.tables, report),

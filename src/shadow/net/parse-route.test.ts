@@ -10,6 +10,20 @@ function routesOf(lines: string[], family: 'inet' | 'inet6' = 'inet', lower?: st
   return { routes, tables, unknown };
 }
 
+it('takes a route of another interface whose source is an address of this one: it goes when the address goes', () => {
+  const lines = [
+    'unicast 10.5.0.0/16 via 10.81.0.1 dev eth1 table main proto boot scope global src 10.77.0.10 ',
+    'unicast 10.81.0.0/24 dev eth1 table main proto kernel scope link src 10.77.0.10 ',
+    'unicast 10.6.0.0/16 via 10.81.0.1 dev eth1 table main proto boot scope global src 10.81.0.20 ',
+  ];
+  const addresses = new Set(['10.77.0.10']);
+  const { routes } = parseRoutes(lines, 'inet', { carrying: 'eth0', addresses }, () => {});
+  assert.deepEqual(
+    routes.map(({ args }) => args.join(' ')),
+    ['via 10.81.0.1 dev eth1 scope global src 10.77.0.10'],
+  );
+});
+
 describe('arguments of a route', () => {
   const table: { name: string; line: string; args: string; family?: 'inet6' }[] = [
     {

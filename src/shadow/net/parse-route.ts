@@ -13,6 +13,10 @@ export interface Interfaces {
   lower?: string | undefined;
   /** Ids of the nexthop objects that are known, hence made before the routes that use them. */
   nexthops?: ReadonlySet<string> | undefined;
+  /** Addresses of the carrying one. A route elsewhere that has one as its source goes with it. */
+  addresses?: ReadonlySet<string>;
+  /** Interfaces above it, whose own routes are theirs. */
+  uppers?: ReadonlySet<string>;
 }
 
 const TYPES = new Set(
@@ -191,9 +195,9 @@ function parseOne(line: string, nexthops: readonly string[], family: Route['fami
 }
 
 /**
- * Routes that leave by the interface, in all tables. Left out are the kernel's own local, broadcast, anycast and
- * multicast routes (they belong to addresses), and routes without a device (blackhole and the like), which do
- * not depend on the interface. `automatic` ones are made by the kernel (with an address, or from router
+ * Routes that leave by the interface, or have one of its addresses as their source, in all tables. Left out are the
+ * kernel's own local, broadcast, anycast and multicast routes (they belong to addresses), and routes without a device
+ * (blackhole and the like), which do not depend on the interface. `automatic` ones are made by the kernel (with an address, or from router
  * advertisements and redirects). A route through a nexthop object
  * that is not known is kept as a plain one, and that is reported.
  * @returns the routes, and the tables besides main, local and default that hold them.
@@ -217,7 +221,7 @@ export function parseRoutes(
     }
     try {
       const { route, devices, nexthopObject } = parseOne(line, nexthops, family);
-      if (!devices.includes(interfaces.carrying)) {
+      if (!devices.includes(interfaces.carrying) && !leansOn(route, devices, interfaces)) {
         if (interfaces.lower !== undefined && devices.includes(interfaces.lower)) report('route', line);
         continue;
       }
@@ -238,6 +242,14 @@ export function parseRoutes(
     }
   }
   return { routes, tables };
+}
+
+/** The kernel removes a route with the address that is its source, whatever interface it leaves by. */
+function leansOn({ args, automatic }: Route, devices: readonly string[], interfaces: Interfaces): boolean {
+  const { addresses, uppers } = interfaces;
+  const at = args.indexOf('src');
+  if (devices.some((device) => uppers?.has(device))) return false;
+  return !automatic && at >= 0 && addresses?.has(args[at + 1] ?? '') === true;
 }
 
 /** A line that was not understood is of interest when a word of it is one of the interfaces. */
