@@ -116,8 +116,10 @@ describe('the same model on both sides', needsNetworkRights(), () => {
         `${model}: ${attributesOf(first).length} attributes, ${first.driver?.tuning?.length} of them further settings`,
       );
       const { adapted, lost } = moved.result.shadow;
+      // what an earlier device had and this one cannot have is told again, and is no difference between these two
+      const had = new Map(attributesOf(first).map(({ key, value }) => [key, value]));
       assert.deepEqual(
-        [...adapted, ...lost].filter(({ key }) => !MAY_DIFFER.has(key)),
+        [...adapted, ...lost].filter(({ key, value }) => !MAY_DIFFER.has(key) && had.get(key) === value),
         [],
       );
       assert.deepEqual(second.unknown, first.unknown);

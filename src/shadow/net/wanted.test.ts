@@ -69,6 +69,32 @@ describe('what a user set and a device could not have', () => {
     assert.equal(withWanted(rebooted, wanted), rebooted);
   });
 
+  it('of queues and interrupts comes back as a whole, or not at all', () => {
+    const four = driver('64', '64', [
+      { name: 'irq.rx-0', value: '1' },
+      { name: 'irq.rx-1', value: '2' },
+      { name: 'queue.rx-0.rps_cpus', value: '1' },
+      { name: 'queue.rx-1.rps_cpus', value: '2' },
+    ]);
+    const folded = [
+      { name: 'irq.both-0', value: '3' },
+      { name: 'queue.rx-0.rps_cpus', value: '3' },
+    ];
+    const one = driver('64', '64', folded);
+    const kept = wantedAfter(four, one, verify(four, one));
+    assert.deepEqual(
+      withWanted(one, kept).driver?.tuning?.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+      four.driver?.tuning,
+    );
+    const chosen = driver('64', '64', [...folded, { name: 'irq.other-0', value: '1' }]);
+    const half = withWanted(chosen, kept).driver?.tuning?.map(({ name }) => name) ?? [];
+    assert.deepEqual(
+      half.filter((name) => name.startsWith('irq.')),
+      ['irq.both-0', 'irq.other-0'],
+    );
+    assert.ok(half.includes('queue.rx-1.rps_cpus'));
+  });
+
   it('is only what somebody chose', () => {
     const untouched = ['ring.rx', 'wake.on'];
     const kept = wantedAfter(chosen, small, verify(chosen, small), untouched);
