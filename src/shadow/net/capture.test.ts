@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { attributesOf } from './attributes.ts';
 import { captureArgs, captureScript, parseCapture } from './capture.ts';
-import { GOLDENS, goldenIdentity, goldenShadow, goldenText } from './golden.test-data.ts';
+import { GOLDENS, type GoldenName, goldenIdentity, goldenShadow, goldenText } from './golden.test-data.ts';
 import { NetShadow, type Route } from './model.ts';
 
 const routeTo = (shadow: NetShadow, destination: string): Route => {
@@ -156,6 +157,59 @@ describe('parseCapture on goldens', () => {
     assert.equal(value('ipv6/conf/{dev}/stable_secret'), '2001:0db8:0000:0000:0000:0000:0000:0001');
     assert.equal(value('ipv6/neigh/{dev}/base_reachable_time'), undefined, 'the same in other units');
     assert.equal(value('ipv6/conf/{dev}/mtu'), undefined, "it is the link's");
+  });
+});
+
+describe('what else is set on a driver, its queues and its interrupts', () => {
+  const tuning = (name: GoldenName) =>
+    (goldenShadow(name).driver?.tuning ?? []).map((setting) => `${setting.name}=${setting.value}`);
+  it('is read of a device with a vector for each direction', () => {
+    assert.deepEqual(tuning('e1000e-tuned'), [
+      'media.advertise=1000baseT/Full 100baseT/Full',
+      'wake.on=um',
+      'message.level=0x00000003',
+      'private-flag.s0ix-enabled=off',
+      'clock.index=0',
+      'clock.stamps=hardware-receive hardware-transmit',
+      'queue.rx-0.rps_cpus=2',
+      'queue.rx-0.rps_flow_cnt=64',
+      'queue.tx-0.bql_limit_max=500000',
+      'napi.gro_flush_timeout=30000',
+      'irq.rx-0=1',
+      'queue.rps_sock_flow_entries=1024',
+    ]);
+    assert.deepEqual(goldenShadow('e1000e-tuned').driver?.layout, {
+      ...{ rx: 1, tx: 1, vectors: ['rx-0', 'tx-0', 'other-0'], allCpus: '3' },
+    });
+  });
+  it('is read of a device with a vector for each pair of queues', () => {
+    assert.deepEqual(tuning('vmxnet3-queues'), [
+      'wake.on=u',
+      'rss.spread=weight 3 1',
+      'rss.function=toeplitz',
+      'queue.tx-0.xps_cpus=2',
+      'queue.tx-1.xps_cpus=1',
+      'napi.threaded=1',
+      'irq.both-0=2',
+    ]);
+    assert.deepEqual(goldenShadow('vmxnet3-queues').driver?.layout?.vectors, ['both-0', 'both-1', 'other-0']);
+  });
+  it('is read of a virtio device, whose vectors are not named by the interface', () => {
+    const found = tuning('virtio-net-queues');
+    for (const text of [
+      'rss.spread=weight 1 7',
+      'flow-hash.udp4=sd',
+      'queue.tx-0.xps_cpus=3',
+      'irq.tx-1=2',
+    ]) {
+      assert.ok(found.includes(text), text);
+    }
+    const { vectors } = goldenShadow('virtio-net-queues').driver?.layout ?? {};
+    assert.deepEqual(vectors, ['other-0', 'rx-0', 'tx-0', 'rx-1', 'tx-1']);
+  });
+  it('shows a key only as its hash', () => {
+    const key = attributesOf(goldenShadow('virtio-net-queues')).find((each) => each.key === 'rss.key');
+    assert.match(key?.value ?? '', /^sha256:[0-9a-f]{16}$/);
   });
 });
 

@@ -14,6 +14,9 @@ export type GoldenName =
   | 'e1000e-failover'
   | 'odd-names'
   | 'mac-changed'
+  | 'e1000e-tuned'
+  | 'vmxnet3-queues'
+  | 'virtio-net-queues'
   | 'absent';
 
 export const GOLDENS: GoldenName[] = [
@@ -27,6 +30,9 @@ export const GOLDENS: GoldenName[] = [
   'e1000e-failover',
   'odd-names',
   'mac-changed',
+  'e1000e-tuned',
+  'vmxnet3-queues',
+  'virtio-net-queues',
 ];
 
 export const goldenText = (name: GoldenName): string =>
