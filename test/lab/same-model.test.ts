@@ -102,7 +102,7 @@ describe('the same model on both sides', needsNetworkRights(), () => {
       .join('');
 
   for (const [at, model] of MODELS.entries()) {
-    it(`${model}: captured before = captured after`, { timeout: 2 * MIGRATION_MS }, async () => {
+    it(`${model}: captured before = captured after`, { timeout: 4 * MIGRATION_MS }, async () => {
       const device = `nic${at}`;
       // plugged while the guest runs, the first too: what firmware found at boot can wake the machine, for one thing
       vm = (await moveOver(lab, vm, { continuity: 'replay', device })).vm;
