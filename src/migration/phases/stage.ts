@@ -70,12 +70,6 @@ async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
   const { nic } = move;
   const { source } = run;
   const { limits } = run.request;
-  if (checked.continuity === 'bridge' && nic.standby === 'virtio') {
-    const undo = [{ kind: 'standby-link-down', nic: nic.id } as const];
-    await nicStep(run, move, 'stage', 'raise the standby', { undo }, () =>
-      setStandbyLink(source, nic.id, true),
-    );
-  }
   const shadow = await nicStep(run, move, 'stage', 'capture the shadow', {}, () =>
     captureShadow(
       source.agent,
@@ -93,6 +87,13 @@ async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
   run.journal.note(run.id, NOTE.staged, JSON.stringify(note));
   const dir = programDirectory(nic.id);
   const manager = await yieldToReplay(run, checked, plan);
+  // after the manager was told: with a link the standby would get addresses of its own
+  if (checked.continuity === 'bridge' && nic.standby === 'virtio') {
+    const down = [{ kind: 'standby-link-down', nic: nic.id } as const];
+    await nicStep(run, move, 'stage', 'raise the standby', { undo: down }, () =>
+      setStandbyLink(source, nic.id, true),
+    );
+  }
   const undo = [{ kind: 'remove-program', nic: nic.id } as const];
   await nicStep(run, move, 'stage', 'put the program into the guest', { undo }, async () => {
     const signal = waitBefore(run, 'starting the program in the guest', limits.agentMs * run.nics.length);

@@ -601,7 +601,7 @@ progress() {
 finished() {
   emit 'done'
   if [ -r "$dir.manager/state" ]; then
-    sh "$dir.manager/manager.sh" "$dir.manager" giveback </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- &
+    sh "$dir.manager/manager.sh" "$dir.manager" giveback </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 9>&- &
   fi
 }
 

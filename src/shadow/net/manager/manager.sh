@@ -35,6 +35,7 @@ client=''
 leased=''
 bonded=''
 client_id=''
+metric=''
 mark=''
 
 networks=$root/run/systemd/network
@@ -63,7 +64,7 @@ quote() {
 }
 
 keep_state() {
-  for name in manager index network_file profile unit masked client leased bonded client_id mark; do
+  for name in manager index network_file profile unit masked client leased bonded client_id metric mark; do
     eval "quote \"\${$name}\""
     printf '%s=%s\n' "$name" "$quoted"
   done >"$dir/state"
@@ -107,6 +108,7 @@ find_manager() {
       true | 1)
         manager=NetworkManager
         if value_in connection-uuid "$devices"; then profile=$value; fi
+        if value_in route-metric-default-effective "$devices"; then metric=$value; fi
         return 0
         ;;
     esac
@@ -132,6 +134,15 @@ find_client() {
   done
 }
 
+# Sets `standby_name` to the interface of the standby, which carries nothing yet: managers let go of it at once, as with
+# its link it would get addresses of its own.
+find_standby() {
+  standby_name=
+  for entry in "$root/sys/bus/pci/devices/$standby"/net/* "$root/sys/bus/pci/devices/$standby"/virtio*/net/*; do
+    if [ -n "$standby" ] && [ -e "$entry" ]; then standby_name=${entry##*/}; fi
+  done
+}
+
 # How the manager itself reports the interface; free of what changes by itself.
 report() {
   case $manager in
@@ -145,7 +156,7 @@ report() {
       done
       ;;
     NetworkManager)
-      nmcli -g GENERAL.STATE,GENERAL.CONNECTION,GENERAL.CON-UUID device show "$interface" 2>&1 |
+      nmcli -g GENERAL.STATE,GENERAL.CONNECTION device show "$interface" 2>&1 |
         while IFS= read -r line; do say report "$line"; done
       ;;
     ifupdown)
@@ -257,6 +268,10 @@ yield_networkd() {
   else
     mark=$tag-member
     printf '[Match]\nProperty=SHADOWFERRY=%s\n\n[Link]\nUnmanaged=yes\n' "$mark" >"$members"
+    find_standby
+    if [ -n "$standby_name" ]; then
+      printf '[Match]\nName=%s\n\n[Link]\nUnmanaged=yes\n' "$standby_name" >"${members%.network}-standby.network"
+    fi
     if [ ! -e "$root/sys/class/net/$interface/bonding" ]; then
       bonded=1
       {
@@ -440,9 +455,112 @@ EOT
 
 # ---------------------------------------------------------------- NetworkManager
 
+nm_profiles=$root/run/NetworkManager/system-connections
+nm_bond=$nm_profiles/shadowferry-$tag.nmconnection
+
 yield_nm() {
+  if [ -n "$bond" ]; then
+    if [ ! -e "$root/sys/class/net/$interface/bonding" ]; then
+      bonded=1
+    elif [ ! -e "$nm_bond" ]; then
+      return 0 # a bond of the user's own, whose members NetworkManager knows
+    fi
+  fi
   mark=$tag
   mark_devices ', ENV{NM_UNMANAGED}="1"'
+  find_standby
+  if [ -n "$standby_name" ] && [ -n "$bonded" ]; then nmcli device set "$standby_name" managed no >/dev/null 2>&1; fi
+}
+
+# Sets `value` to the file of the profile with a uuid.
+profile_file() {
+  for value in "$root"/run/NetworkManager/system-connections/* "$root"/etc/NetworkManager/system-connections/* \
+    "$root"/usr/lib/NetworkManager/system-connections/*; do
+    if [ -r "$value" ] && grep -qxF -e "uuid=$profile" "$value"; then return 0; fi
+  done
+  return 1
+}
+
+# A profile is of one type: one for the bond, with the settings of the device's own above layer 2: bond_profile UUID FILE
+bond_profile() {
+  printf '[connection]\nid=%s\nuuid=%s\ntype=bond\ninterface-name=%s\n\n[bond]\n' "$profile_id" "$1" "$interface"
+  for option in mode miimon fail_over_mac; do
+    { read -r value rest <"$root/sys/class/net/$interface/bonding/$option"; } 2>/dev/null && printf '%s=%s\n' "$option" "$value"
+  done
+  copying=
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+      '[ipv4]'* | '[ipv6]'* | '[proxy]'*) copying=1 ;;
+      '['*) copying= ;;
+    esac
+    if [ -n "$copying" ]; then printf '%s\n' "$line"; fi
+    case $line in
+      # a bond's routes would have the metric of bonds; one that the profile gives comes later and wins
+      '[ipv4]'* | '[ipv6]'*) if [ -n "$metric" ]; then printf 'route-metric=%s\n' "$metric"; fi ;;
+    esac
+    line=
+  done <"$2"
+}
+
+member_profile() {
+  printf '[connection]\nid=%s (%s)\nuuid=%s\ntype=ethernet\ninterface-name=%s\nmaster=%s\nslave-type=bond\n' \
+    "$profile_id" "$1" "$2" "$1" "$uuid"
+}
+
+# What NetworkManager remembers of an interface while it does not run: remember INTERFACE UUID
+remember() {
+  { read -r its_index <"$root/sys/class/net/$1/ifindex"; } 2>/dev/null || return 0
+  printf '[device]\nmanaged=true\nconnection-uuid=%s\n' "$2" >"$root/run/NetworkManager/devices/$its_index"
+}
+
+new_uuid() {
+  read -r value <"$root/proc/sys/kernel/random/uuid"
+}
+
+# NetworkManager sees a bond that somebody made, and a profile that fits no device any more. To take a profile up is to
+# begin anew, without members and addresses. To start is to go on: NetworkManager takes what it finds for what its
+# record says, as after an update of itself. So it is started again, with profiles for the bond and its members.
+giveback_nm_bond() {
+  if [ -z "$mark" ]; then return 0; fi
+  profile_id=$interface
+  if [ -n "$bonded" ]; then
+    if ! profile_file; then
+      say problem "NetworkManager's profile $profile is in no file: $interface is left to itself"
+      return 0
+    fi
+    old=$value
+    if value_in id "$old"; then profile_id=$value; fi
+    new_uuid
+    uuid=$value
+    mkdir -p "$nm_profiles"
+    (umask 077 && bond_profile "$uuid" "$old" >"$nm_bond")
+    say note "$interface is a bond now: until the next boot NetworkManager has a profile for it, ${nm_bond#"$root"}"
+  else
+    if value_in id "$nm_bond"; then profile_id=$value; fi
+    value_in uuid "$nm_bond"
+    uuid=$value
+  fi
+  save_addresses
+  if ! systemctl stop NetworkManager.service >/dev/null 2>"$dir/error"; then
+    say problem "NetworkManager did not stop: $(cat "$dir/error")"
+    return 0
+  fi
+  rm -f "$rules" "$nm_profiles/shadowferry-$tag-member-"*
+  udevadm control --reload >/dev/null 2>&1
+  remember "$interface" "$uuid"
+  number=0
+  for lower in "$root/sys/class/net/$interface"/lower_*; do
+    member=${lower##*/lower_}
+    number=$((number + 1))
+    new_uuid
+    (umask 077 && member_profile "$member" "$value" >"$nm_profiles/shadowferry-$tag-member-$number.nmconnection")
+    remember "$member" "$value"
+    udevadm trigger --settle --action=change "/sys/class/net/$member" >/dev/null 2>&1
+  done
+  systemctl start NetworkManager.service >/dev/null 2>"$dir/error" ||
+    say problem "NetworkManager did not start: $(cat "$dir/error")"
+  await_nm || return 0
+  restore_addresses
 }
 
 # Waits until NetworkManager says that the interface is connected; fails after half a minute.
@@ -460,6 +578,10 @@ await_nm() {
 }
 
 giveback_nm() {
+  if [ -n "$bond" ]; then
+    giveback_nm_bond
+    return 0
+  fi
   save_addresses
   rm -f "$rules"
   udevadm control --reload >/dev/null 2>&1
