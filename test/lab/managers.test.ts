@@ -84,7 +84,9 @@ interface Look {
 async function look(vm: RunningVm, manager: ManagerName): Promise<Look> {
   const lines = async (script: string) =>
     (await inGuest(vm, `${script}\nexit 0`, [INTERFACE])).split('\n').map((line) => line.trim());
-  return { report: await lines(REPORT[manager]), state: await lines(STATE) };
+  // nmcli tells several addresses in one line, in the order in which they were added
+  const report = (await lines(REPORT[manager])).map((line) => line.split(' | ').toSorted().join(' | '));
+  return { report, state: await lines(STATE) };
 }
 
 /** Bounded wait for the server's next word to a client that renews its lease. */

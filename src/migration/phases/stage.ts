@@ -3,7 +3,7 @@ import { together } from '../../base/together.ts';
 import { migrateSetCapabilities, migrateSetParameters } from '../../hypervisor/qmp/commands.ts';
 import { FIRST_DOWNTIME_MS } from '../../memory/strategy.ts';
 import { captureShadow, installProgram } from '../../shadow/net/guest.ts';
-import { type ManagerReport, yieldInterface } from '../../shadow/net/manager/manager.ts';
+import { type ManagerReport, YIELD_MS, yieldInterface } from '../../shadow/net/manager/manager.ts';
 import type { NetShadow } from '../../shadow/net/model.ts';
 import { planReplay } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
@@ -49,11 +49,7 @@ async function yieldToReplay(run: Run, checked: NicPreflight, plan: ReplayPlan):
   const { nic } = checked.move;
   const undo = [{ kind: 'give-interface-back', nic: nic.id } as const];
   return nicStep(run, checked.move, 'stage', "tell the guest's network manager", { undo }, async () => {
-    const signal = waitBefore(
-      run,
-      "the guest's network manager",
-      run.request.limits.agentMs * run.nics.length,
-    );
+    const signal = waitBefore(run, "the guest's network manager", YIELD_MS * run.nics.length);
     const manager = await yieldInterface(run.source.agent, {
       programDir: programDirectory(nic.id),
       plan,

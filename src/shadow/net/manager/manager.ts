@@ -104,6 +104,7 @@ export async function yieldInterface(shell: GuestShell, options: YieldOptions): 
     env: { PATH, LC_ALL: 'C' },
     signal,
     check: true,
+    timeoutMs: YIELD_MS,
   });
   return parseManagerReport(stdout);
 }
@@ -129,6 +130,9 @@ export async function giveInterfaceBack(
   });
   return parseManagerReport(stdout);
 }
+
+/** Longest time that a manager may take to be told, ms: init systems read all their files again for less. */
+export const YIELD_MS = 60_000;
 
 /** Longest time that a manager may take to have the interface again, ms. */
 export const GIVEBACK_MS = 90_000;
