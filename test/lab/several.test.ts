@@ -33,6 +33,8 @@ import {
 import { needsNetworkRights } from './rights.ts';
 
 const QUIET_MS = 500;
+/** For a move with all that is looked at before and after it; ten times what it takes on a quiet machine. */
+const LONG_MS = 5 * MIGRATION_MS;
 /** Of each bulk stream; there are as many sets of them as NICs, in one emulated guest. */
 const BULK_RATE = 50_000;
 /** A guest's own sending side backs off: what was away for long under a loaded machine may be back late. */
@@ -167,7 +169,7 @@ describe('two direct NICs and one that is not', needsNetworkRights(), () => {
     assert.equal((await lab.ownership.claims(source)).length, 0);
   }
 
-  it('a dry run shows which device each gets, and why', { timeout: MIGRATION_MS }, async () => {
+  it('a dry run shows which device each gets, and why', { timeout: LONG_MS }, async () => {
     const { result, preflight } = await move(lab, vm, { dryRun: true });
     assert.equal(result.ending, 'planned', told(result));
     const shown = preflight?.nics.map(({ move: { nic, target } }) => [nic.id, target.id, target.network]);
@@ -186,21 +188,21 @@ describe('two direct NICs and one that is not', needsNetworkRights(), () => {
   });
 
   it('replay: both, with policy routes and routes that lean on each other', {
-    timeout: 2 * MIGRATION_MS,
+    timeout: LONG_MS,
   }, async () => {
     await moves({ continuity: 'replay' }, ['replay', 'replay'], true);
   });
 
-  it('bridge and replay side by side', { timeout: 2 * MIGRATION_MS }, async () => {
+  it('bridge and replay side by side', { timeout: LONG_MS }, async () => {
     await moves({ continuity: 'replay', continuityOf: { net0: 'bridge' } }, ['bridge', 'replay'], true);
   });
 
-  it('hold: both', { timeout: 2 * MIGRATION_MS }, async () => {
+  it('hold: both', { timeout: LONG_MS }, async () => {
     const devices = { net0: 'nic1', net1: 'nic0' };
     await moves({ continuity: 'hold', devices }, ['hold', 'hold'], true);
   });
 
-  it('bridge: both', { timeout: 2 * MIGRATION_MS }, async () => {
+  it('bridge: both', { timeout: LONG_MS }, async () => {
     await moves({ continuity: 'bridge' }, ['bridge', 'bridge'], false);
   });
 });
@@ -249,7 +251,7 @@ describe("two NICs that have each other's name, and one of the two fails", needs
   }
 
   it('one of the two is not released: both are on the source as before', {
-    timeout: 2 * MIGRATION_MS,
+    timeout: LONG_MS,
   }, async () => {
     const upstream = vmPaths(vm.qemu.directory).monitor;
     const listen = `${lab.directory}/proxy.sock`;
@@ -287,7 +289,7 @@ describe("two NICs that have each other's name, and one of the two fails", needs
   });
 
   it('one of the two does not come: the other is there, and "attach" brings the missing one', {
-    timeout: 3 * MIGRATION_MS,
+    timeout: LONG_MS,
   }, async () => {
     await inGuest(vm, HIDE_DRIVER, ['vmxnet3']);
     await watched(lab, [LAN], async () => {
@@ -320,7 +322,7 @@ describe("two NICs that have each other's name, and one of the two fails", needs
     await assertAsBooted();
   });
 
-  it('each takes its own name from the other', { timeout: 2 * MIGRATION_MS }, async () => {
+  it('each takes its own name from the other', { timeout: LONG_MS }, async () => {
     await watched(lab, [LAN, DMZ], async () => {
       const { result, destinationVm } = await move(lab, vm, { continuity: 'replay' });
       assert.equal(result.ending, 'completed', told(result));

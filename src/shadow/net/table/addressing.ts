@@ -26,7 +26,7 @@ export const ADDRESSING: AttributeGroup = group({
     },
     {
       attribute: 'route.inet.*',
-      what: 'IPv4 route in any table with metrics, next hops, encapsulation',
+      what: 'IPv4 route in any table with metrics, next hops, encapsulation; also one of another interface whose source is an address of this one, as it goes with the address',
       read: '`ip -d route show table all`',
       replay: '`ip route add`',
     },
