@@ -328,7 +328,9 @@ ask_tc() {
   case $carrying in
     *[!A-Za-z0-9_@%+=:,./-]*)
       while IFS=' ' read -r object side parent <&3; do
-        if [ "$object" = end ]; then
+        if [ -z "$object" ]; then
+          continue
+        elif [ "$object" = end ]; then
           echo 'Object "end" is unknown'
         else
           "$tool" -d "$object" show dev "$carrying" ${side:+"$side"} ${parent:+"$parent"} </dev/null

@@ -176,7 +176,7 @@ export class FakeGuest {
   /** The tree has the device of `plan`, under the name `device`, down and with a link. */
   constructor(plan: ReplayPlan, device = plan.deviceName) {
     const pci = join(this.root, 'sys/bus/pci/devices', plan.match.pciPath);
-    for (const name of ['ip', 'tc', 'ethtool']) {
+    for (const name of ['ip', 'tc', 'ethtool', 'bridge']) {
       const path = join(this.base, 'bin', name);
       const head = Object.entries({ NAME: name, RECORD: this.#record, ROOT: this.root, PCI: pci })
         .map(([key, value]) => `${key}='${value}'\n`)

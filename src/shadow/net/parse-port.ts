@@ -127,6 +127,9 @@ export function portOf(
   return port;
 }
 
+/** What `bridge vlan` says where the kernel has no VLANs in bridges. */
+const NO_VLANS = /^(RTNETLINK answers: Operation not supported|Dump terminated|\[\[\])$/;
+
 function readBridge(
   section: Section,
   link: LinkJson,
@@ -134,8 +137,9 @@ function readBridge(
   port: Port,
   report: Report,
 ): void {
+  const lines = section.lines.filter((line) => !NO_VLANS.test(line));
   // one that does not know a question says so in words
-  for (const object of jsonObjects(section, report)) {
+  for (const object of jsonObjects({ ...section, lines }, report)) {
     if ('vlans' in object && object.ifname === link.ifname) port.vlans.push(...vlansOf(object.vlans, report));
     else if ('tunnels' in object && object.ifname === link.ifname) tunnels(object.tunnels, port, report);
     else if ('mac' in object) {

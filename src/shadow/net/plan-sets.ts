@@ -117,7 +117,7 @@ export function adoptSet(context: PlanContext, found: Findings): Draft[] {
     ...altnameDrafts(shadow, names.direct),
     ...clearXdpDrafts(link, names.direct),
     ...clearTcDrafts(shadow, names.direct),
-    ...tcDrafts(shadow, found),
+    ...tcDrafts(shadow, temporary, found),
     ...multicastDrafts(shadow),
     ...ipv6LinkDrafts(shadow, temporary).filter((d) => d.stage === 'rest'),
     // with a standby there may be a link by now; where it comes later, `attach` makes them
@@ -200,7 +200,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       ...onwardDrafts(shadow),
       ...upperDrafts(context, false, found),
       ...altnameDrafts(shadow),
-      ...tcDrafts(shadow, found),
+      ...tcDrafts(shadow, names.interface, found),
       ...multicastDrafts(shadow),
       ...nexthopDrafts(shadow, 'linked'),
     ];
@@ -262,7 +262,7 @@ export function givebackSet(context: PlanContext): Draft[] {
     ...upperDrafts(context, true, repeated),
     draft('rest', 'ip', ['link', 'delete', 'dev', names.temporary]),
     ...altnameDrafts(shadow),
-    ...tcDrafts(shadow, repeated),
+    ...tcDrafts(shadow, names.direct, repeated),
     ...multicastDrafts(shadow),
   ];
 }

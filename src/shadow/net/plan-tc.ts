@@ -65,14 +65,20 @@ function filterOrder(a: TcFilter, b: TcFilter): number {
   return table(a) - table(b) || a.chain - b.chain || a.pref - b.pref;
 }
 
+/** Filters may be what keeps traffic out: then nothing passes before they are there. */
+const isGate = (shadow: NetShadow): boolean => (shadow.filters ?? []).length > 0;
+
 /**
  * Queueing as it was, on a device that may have some of it already: it is begun anew, since half of the qdiscs do not
- * let themselves be changed.
+ * let themselves be changed. With filters it comes before traffic, else after it.
+ * @param preparing name of the interface in stage `prepare`
  */
-export function tcDrafts(shadow: NetShadow, found: Findings): Draft[] {
-  const dev = shadow.link.name;
+export function tcDrafts(shadow: NetShadow, preparing: string, found: Findings): Draft[] {
+  const [stage, dev] = isGate(shadow)
+    ? (['prepare', preparing] as const)
+    : (['rest', shadow.link.name] as const);
   const { qdiscs, classes = [], filters = [] } = shadow;
-  const tc = (argv: string[], key?: string) => draft('rest', 'tc', argv, key === undefined ? [] : [key]);
+  const tc = (argv: string[], key?: string) => draft(stage, 'tc', argv, key === undefined ? [] : [key]);
   const sides = qdiscs.filter(isSide);
   const tree = qdiscs.filter((qdisc) => !isSide(qdisc));
   const nodes = [

@@ -150,7 +150,11 @@ export const hostileShadow: fc.Arbitrary<NetShadow> = fc
     const qdisc: Qdisc = { kind: 'fq_codel', handle: '1:', parent: 'root', args: words };
     return shadow({
       hardware: { mac: MAC, pciPath: PCI, name: dev, driver: 'e1000e', pciId: '8086:10d3' },
-      link: { ...LINK, name: dev, alias, group, up, altnames: words },
+      link: {
+        ...LINK,
+        ...{ name: dev, alias, group, up, altnames: words },
+        xdp: [{ mode: 'generic', id: 9, pin: group }],
+      },
       addresses: [address('10.77.0.10', { label: alias }), address('fd77::10')],
       routes: [
         route('default', ['via', '10.77.0.1', 'dev', dev, ...words]),
@@ -162,6 +166,24 @@ export const hostileShadow: fc.Arbitrary<NetShadow> = fc
       ],
       neighbours: mac ? [neighbour('10.77.0.1', 'reachable'), neighbour('10.77.0.2', 'permanent')] : [],
       qdiscs: [qdisc],
+      classes: [{ kind: 'htb', id: '1:1', parent: '1:', args: words }],
+      filters: [
+        {
+          ...{ place: 'ingress', protocol: 'ip', pref: 1, chain: 0 },
+          kind: 'u32',
+          handle: '::800',
+          args: words,
+        },
+        {
+          ...{ place: '1:', protocol: 'all', pref: 2, chain: 5, kind: 'bpf', handle: '0x1', args: words },
+          program: { id: 7, name: alias, pin: `/sys/fs/bpf/${alias}` },
+        },
+      ],
+      port: {
+        ...{ master: alias, kind: 'bridge', defaultVlan: 1, vlans: [], tunnels: [], forwards: [] },
+        settings: [{ name: 'backup_port', value: group }],
+        groups: [{ group, source: alias }],
+      },
       multicast: [{ family: 'link', address: '33:33:00:00:00:77', users: 1, static: true }],
       sysctls: values.map((value, at) => ({ path: `ipv4/conf/{dev}/key${at}`, value })),
       driver: {

@@ -3,7 +3,7 @@ import { ADDRESSING_CASES } from './addressing.ts';
 import type { AttributeCase, CaseGroup } from './case.ts';
 import { DRIVER_CASES, DRIVER_LOSSES } from './driver.ts';
 import { ADDRESS_MODE, LINK_ALONE, LINK_CASES, SHADOW_INTERFACE_CASES, TOKEN } from './link.ts';
-import { BOND_PORT_CASES, PORT_CASES } from './port.ts';
+import { BOND_PORT_CASES, PORT_CASES, USER_BOND_CASES } from './port.ts';
 import { QUEUEING_CASES } from './queueing.ts';
 import { NO_IPV6, SYSCTL_CASES } from './sysctl.ts';
 import { ADAPTED_PROGRAM, LOST_PROGRAM, TRAFFIC_CONTROL_CASES } from './traffic-control.ts';
@@ -57,6 +57,13 @@ export const GROUPS: readonly CaseGroup[] = [
     to: 'vmxnet3',
     continuity: 'replay',
     cases: PORT_CASES,
+  },
+  {
+    name: 'a port of a bond of the user',
+    from: 'vmxnet3',
+    to: 'e1000e',
+    continuity: 'replay',
+    cases: USER_BOND_CASES,
   },
   {
     name: 'a shadow interface',

@@ -88,3 +88,17 @@ export const BOND_PORT_CASES: readonly AttributeCase[] = [
     read: portWord('prio', '$dev-d'),
   },
 ];
+
+/** A port of a bond of the user's own: the other ports carry the traffic while the device is away. */
+export const USER_BOND_CASES: readonly AttributeCase[] = [
+  {
+    key: 'link.master',
+    set: 'ip link add lag0 type bond mode 802.3ad miimon 100 && ip link set dev "$dev" down && ip link set dev "$dev" master lag0 && ip link set lag0 up',
+    read: `ip -d link show dev "$dev" | grep -o -e 'master [^ ]*'`,
+  },
+  {
+    key: 'port.queue_id',
+    set: 'ip link set dev "$dev" type bond_slave queue_id 3',
+    read: portWord('queue_id'),
+  },
+];

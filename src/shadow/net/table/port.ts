@@ -45,8 +45,13 @@ export const PORT: AttributeGroup = group({
   rows: [
     ...settings,
     {
+      attribute: 'port.queue_id',
+      what: 'of a bond: the queue that belongs to the port',
+      replay: '`ip link set … type bond_slave`',
+    },
+    {
       attribute: 'port.*',
-      what: 'settings that newer kernels have (mab, mcast_max_groups, neigh_vlan_suppress); of a bond: queue_id, prio',
+      what: 'settings that newer kernels have (mab, mcast_max_groups, neigh_vlan_suppress); of a bond: prio',
     },
     {
       attribute: 'port.vlan.*',

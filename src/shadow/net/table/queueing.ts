@@ -4,7 +4,7 @@ import { type AttributeGroup, group } from './row.ts';
 export const QUEUEING: AttributeGroup = group({
   title: 'Traffic control',
   intro:
-    'What is configured explicitly (its handle is not `0:`); what the kernel makes by itself comes by itself. All of it is one `tc -batch`: qdiscs and classes, parents first, then filters. Numbers that tc prints rounded (rates above 1 Mbit are printed in whole Kbit, above 1 Gbit in whole Mbit; times with three digits) come back as printed. What tc does not print whole is reported as unknown, by name: red, choke, sfb and gred, a peak rate of tbf, the mask of the nat action, templates of chains, and classifiers or actions that are not listed here.',
+    'What is configured explicitly (its handle is not `0:`); what the kernel makes by itself comes by itself. All of it is one `tc -batch`: qdiscs and classes, parents first, then filters. It comes after traffic, but before it where there are filters, which may be what keeps traffic out. Numbers that tc prints rounded (rates above 1 Mbit are printed in whole Kbit, above 1 Gbit in whole Mbit; times with three digits) come back as printed. What tc does not print whole is reported as unknown, by name: red, choke, sfb and gred, a peak rate of tbf, the mask of the nat action, templates of chains, and classifiers or actions that are not listed here.',
   shared: {
     read: '`tc -j -d qdisc`',
     replay: '`tc qdisc replace`, parents first',

@@ -74,7 +74,7 @@ function layersOf(context: UpperContext, upper: Upper, found: Findings): Layers 
     ...onwardDrafts(own),
     ...upper.forwarding.map((words) => draft('rest', 'bridge', ['fdb', 'append', ...words], ['forwarding'])),
     ...altnameDrafts(own),
-    ...tcDrafts(own, within),
+    ...tcDrafts(own, name, within),
     ...multicastDrafts(own),
   ].map((d) => ({ ...d, attributes: d.attributes.map((key) => upperKey(name, key)) }));
   found.losses.push(...within.losses.map((loss) => ({ ...loss, key: upperKey(name, loss.key) })));
