@@ -9,7 +9,7 @@ import { portOf } from './parse-port.ts';
 import { vlansOf } from './parse-port-vlan.ts';
 import { pinFinder, reportTcx, xdpOf } from './parse-programs.ts';
 import { LINK, MAC, PCI, shadow } from './plan.test-data.ts';
-import { planReplay } from './plan.ts';
+import { chooseContinuity, planReplay, takesNoBond } from './plan.ts';
 import { portDrafts } from './plan-port.ts';
 import { xdpAdapted, xdpValue } from './plan-xdp.ts';
 
@@ -171,6 +171,21 @@ describe('a port of a bridge', () => {
 
 describe('a port of a bond of the user’s own', () => {
   const member = shadow({ link: { ...LINK, master: { name: 'lag0', kind: 'bond' } } });
+  it('is made again, with or without a standby, and the user hears why', () => {
+    const portOf = takesNoBond(member);
+    assert.equal(portOf, 'bond lag0');
+    assert.equal(
+      takesNoBond(shadow({ link: { ...LINK, master: { name: 'br0', kind: 'bridge' } } })),
+      undefined,
+    );
+    for (const standby of [true, false]) {
+      const facts = { standby, bonding: true, failover: false, portOf };
+      const { action, reason } = chooseContinuity('auto', facts);
+      assert.equal(action, 'replay');
+      assert.match(reason, /port of bond lag0.*other ports carry/);
+      assert.throws(() => chooseContinuity('hold', facts), { code: 'CONTINUITY_UNAVAILABLE' });
+    }
+  });
   it('takes no shadow interface', () => {
     assert.throws(() => planReplay(member, { continuity: 'hold' }), { code: 'CONTINUITY_UNAVAILABLE' });
     const plan = planReplay(member, { continuity: 'replay' });
