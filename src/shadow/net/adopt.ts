@@ -3,9 +3,11 @@ import { deadline } from '../../base/deadline.ts';
 import { ShadowferryError } from '../../errors.ts';
 import type { GuestShell } from '../../guest/shell.ts';
 import type { GuestChannel, TimedEvent } from '../channel.ts';
+import { loseDependents } from './dependents/fate.ts';
 import { captureShadow, installProgram, removeProgram } from './guest.ts';
 import type { DeviceIdentity, NetShadow, Outcome } from './model.ts';
 import { planReplay } from './plan.ts';
+import { noFindings } from './plan-draft.ts';
 import type { OperationSet, ReplayPlan } from './plan-model.ts';
 import { programFiles } from './program.ts';
 import { type OperationResult, verify } from './verify.ts';
@@ -120,7 +122,7 @@ async function perform(
     stop();
   }
   const after = await captureOf(options);
-  const outcomes = verify(before, after, onlySet(plan, set), results);
+  const outcomes = verify(before, after, onlySet(plan, set, before), results);
   return { changed: true, before, after, outcomes, warnings: plan.warnings };
 }
 
@@ -129,12 +131,19 @@ const waitsForLink = (plan: ReplayPlan): boolean => plan.sets.attach.some(({ sta
 const isEnd = (event: TimedEvent, set: OperationSet): boolean =>
   event.e === (set === 'adopt' ? 'adopted' : 'givenback') || (event.e === 'failed' && event.what === set);
 
-/** The device stayed, so what is foreseen for another one says nothing; `set` is all that was replayed. */
-const onlySet = (plan: ReplayPlan, set: OperationSet) => ({
-  losses: [],
-  adaptations: [],
-  sets: { adopt: [], leave: [], attach: plan.sets[set], giveback: [] },
-});
+/**
+ * The device stayed, so what is foreseen for another one says nothing, but the index is another; `set` is all that was
+ * replayed.
+ */
+function onlySet(plan: ReplayPlan, set: OperationSet, before: NetShadow) {
+  const found = noFindings();
+  loseDependents(before, found);
+  return {
+    losses: found.losses,
+    adaptations: [],
+    sets: { adopt: [], leave: [], attach: plan.sets[set], giveback: [] },
+  };
+}
 
 async function endProgram({ agent, channel, dir, signal }: AdoptOptions): Promise<void> {
   const stopped = channel.waitFor((event) => event.e === 'stopped', signal);

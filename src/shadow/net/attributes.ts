@@ -1,10 +1,12 @@
 /** A shadow as a flat list of attributes: what is compared before and after, and reported one by one. Pure. */
 import { createHash } from 'node:crypto';
+import { dependentValue } from './dependents/value.ts';
 import {
   addressKey,
   bondKey,
   channelKey,
   coalesceKey,
+  dependentKey,
   featureKey,
   filterKey,
   linkKey,
@@ -99,6 +101,7 @@ export function attributesOf(shadow: NetShadow): Attribute[] {
   for (const { name, value } of shadow.driver?.tuning ?? []) add(tuningKey(name), tuningValue(name, value));
   for (const nexthop of shadow.nexthops ?? [])
     add(nexthopKey(nexthop), nexthopValue(nexthop, shadow.link.name));
+  for (const one of shadow.dependents ?? []) add(dependentKey(one), dependentValue(one));
   for (const upper of shadow.uppers ?? []) found.push(...upperAttributes(upper));
   return distinct(found);
 }

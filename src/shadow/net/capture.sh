@@ -405,6 +405,16 @@ else
   missing qdisc 'there is no tc here'
 fi
 
+# What is bound to an interface's index: sockets, and what nftables looked up when it was loaded. Of many sockets few.
+if find_tool ss; then
+  section sockets
+  "$tool" -H -n -a -p -A inet,packet 2>/dev/null </dev/null | grep -e '%' -e '^p_'
+  close 0
+else
+  missing sockets 'there is no ss here'
+fi
+if [ -e /sys/module/nf_tables ] && find_tool nft; then run firewall "$tool" -a list ruleset; fi
+
 if [ -n "$device" ]; then
   if find_tool ethtool; then
     for option in k g l c a u T; do

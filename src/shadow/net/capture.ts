@@ -12,6 +12,7 @@ import {
   type Section,
   splitSections,
 } from './capture-text.ts';
+import { dependentsOf } from './dependents/dependents.ts';
 import type { DeviceIdentity, Multicast, Neighbour, NetShadow } from './model.ts';
 import { driverStateOf } from './parse-ethtool.ts';
 import { addressesOf, linkStateOf, readLink } from './parse-link.ts';
@@ -50,7 +51,7 @@ export function captureArgs(identity: DeviceIdentity, away?: { interface: string
 }
 
 const PARSED = new RegExp(
-  `^(capture|sysfs|sysctl|sysctl-upper|fdb|bridge|programs|pins|tcx|ip-json|ip-4|ip-6|${TC_SECTIONS.join('|')}|ethtool-.+)$`,
+  `^(capture|sysfs|sysctl|sysctl-upper|fdb|sockets|firewall|bridge|programs|pins|tcx|ip-json|ip-4|ip-6|${TC_SECTIONS.join('|')}|ethtool-.+)$`,
 );
 
 /**
@@ -122,6 +123,16 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
   const inet = sections.get('ip-4')?.lines ?? [];
   const inet6 = sections.get('ip-6')?.lines ?? [];
   const addresses = addressesOf(link, report);
+  const carryingLink = linkStateOf(
+    link,
+    { token: ip.tokens.get(carrying), genMode, shadowInterface, findPin },
+    report,
+  );
+  const dependents = dependentsOf(
+    sections,
+    { link: carryingLink, multicast: ip.multicast, addresses, uppers },
+    report,
+  );
   const leaving = {
     ...interfaces,
     uppers: upperNames,
@@ -139,7 +150,7 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
     ...(device === undefined ? {} : { hardware: hardwareOf(sysfs, device, identity) }),
     standIn,
     ...(standby === undefined ? {} : { standby }),
-    link: linkStateOf(link, { token: ip.tokens.get(carrying), genMode, shadowInterface, findPin }, report),
+    link: carryingLink,
     ...(lower === undefined || deviceLink === undefined
       ? {}
       : { lower: linkStateOf(deviceLink, { shadowInterface, findPin }, report) }),
@@ -174,6 +185,7 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
     sysctls,
     ...(uppers.length === 0 ? {} : { uppers }),
     ...(nexthops.length === 0 ? {} : { nexthops }),
+    ...(dependents === undefined ? {} : { dependents }),
     unknown,
   };
 }

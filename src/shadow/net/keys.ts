@@ -4,6 +4,7 @@
  */
 import type {
   Address,
+  Dependent,
   LinkState,
   Multicast,
   Neighbour,
@@ -120,3 +121,7 @@ export const upperKey = (name: string, key: string): string => `upper.${name}/${
 
 /** The key of the attribute that an upper interface's has below its own name; any other key as it is. */
 export const keyWithin = (key: string): string => key.replace(/^upper\.[^/]*\//, '');
+
+/** `dependent.socket.eth0.udp 0.0.0.0:68`. */
+export const dependentKey = ({ kind, on, what }: Pick<Dependent, 'kind' | 'on' | 'what'>): string =>
+  `dependent.${kind}.${on}.${what}`;

@@ -233,6 +233,19 @@ export const Nexthop = z.object({
 });
 export type Nexthop = z.infer<typeof Nexthop>;
 
+/** Something that is bound to the index of the interface, or of one that stands on it, and is no part of either. */
+export const Dependent = z.object({
+  kind: z.enum(['socket', 'packet-socket', 'multicast', 'firewall']),
+  /** Interface that it is bound to. */
+  on: z.string(),
+  what: z.string(),
+  /** Names of the programs that hold it. */
+  owner: z.string().optional(),
+  /** What `nft` takes to bind it to the interface anew, where that is exact. */
+  nft: z.string().optional(),
+});
+export type Dependent = z.infer<typeof Dependent>;
+
 /** The kernel object that stands above the direct device, where there is one. */
 export const StandIn = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('none') }),
@@ -284,6 +297,8 @@ export const NetShadow = z.object({
   uppers: z.array(Upper).optional(),
   /** In the order in which they can be made: groups last. */
   nexthops: z.array(Nexthop).optional(),
+  /** Absent where nobody looked. */
+  dependents: z.array(Dependent).optional(),
   /** What was seen and could not be understood: kept and reported, never dropped in silence. */
   unknown: z.array(z.object({ where: z.string(), text: z.string() })),
 });

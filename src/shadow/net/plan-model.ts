@@ -18,7 +18,7 @@ export const Operation = z.object({
   id: z.number().int().positive(),
   stage: Stage,
   /** Program in the guest, `write` for: write argv[1] into the file argv[0], or `tune` for a function of `tuning.sh`. */
-  tool: z.enum(['ip', 'tc', 'ethtool', 'bridge', 'write', 'tune']),
+  tool: z.enum(['ip', 'tc', 'ethtool', 'bridge', 'nft', 'write', 'tune']),
   /** Arguments after the program's name. */
   argv: z.array(z.string()),
   /** Keys of the attributes that this operation restores. */

@@ -1,4 +1,6 @@
 /** The four sets of a replay plan, put together from their parts. */
+
+import { firewallDrafts } from './dependents/fate.ts';
 import { bondKey, linkKey, lowerKey } from './keys.ts';
 import type { DeviceAbilities, NetShadow } from './model.ts';
 import { type Draft, draft, type Findings, write } from './plan-draft.ts';
@@ -113,6 +115,7 @@ export function adoptSet(context: PlanContext, found: Findings): Draft[] {
     ...back,
     ...onwardDrafts(shadow),
     ...upperDrafts(context, true, found),
+    ...firewallDrafts(shadow, 'traffic'),
     ...(context.enslaveNow ? [] : [flush('rest')]),
     ...altnameDrafts(shadow, names.direct),
     ...clearXdpDrafts(link, names.direct),
@@ -199,6 +202,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       ...addressDrafts(shadow, found),
       ...onwardDrafts(shadow),
       ...upperDrafts(context, false, found),
+      ...firewallDrafts(shadow, 'traffic'),
       ...altnameDrafts(shadow),
       ...tcDrafts(shadow, names.interface, found),
       ...multicastDrafts(shadow),
@@ -260,6 +264,7 @@ export function givebackSet(context: PlanContext): Draft[] {
     ...addressDrafts(shadow, repeated),
     ...onwardDrafts(shadow),
     ...upperDrafts(context, true, repeated),
+    ...firewallDrafts(shadow, 'traffic'),
     draft('rest', 'ip', ['link', 'delete', 'dev', names.temporary]),
     ...altnameDrafts(shadow),
     ...tcDrafts(shadow, names.direct, repeated),

@@ -4,6 +4,7 @@
  */
 import { ShadowferryError } from '../../errors.ts';
 import { defaultsThere, untouchedOf } from './baseline.ts';
+import { loseDependents } from './dependents/fate.ts';
 import type { DeviceAbilities, NetShadow } from './model.ts';
 import { draft, type Findings, noFindings, numbered } from './plan-draft.ts';
 import type { Continuity, ReplayPlan } from './plan-model.ts';
@@ -51,22 +52,22 @@ function namesFor(shadow: NetShadow, standIn: PlanContext['standIn']): PlanConte
 
 function warn(context: PlanContext, options: PlanOptions, found: Findings): void {
   const { shadow, names } = context;
-  const lostWithIndex = 'sockets bound to it (SO_BINDTODEVICE) and multicast memberships of programs';
+  const lostWithIndex =
+    shadow.dependents === undefined
+      ? ': sockets bound to it (SO_BINDTODEVICE) and multicast memberships of programs, which were not looked for, are lost'
+      : '';
   if (context.adopting) {
-    found.warnings.push(
-      `${names.interface} becomes a shadow interface with a new index: ${lostWithIndex} stay with the direct device, now ${names.direct}`,
-    );
+    found.warnings.push(`${names.interface} becomes a shadow interface with a new index${lostWithIndex}`);
   }
   if (context.standIn === 'none') {
-    found.warnings.push(
-      `${names.interface} disappears and comes back with a new index: ${lostWithIndex} are lost`,
-    );
+    found.warnings.push(`${names.interface} disappears and comes back with a new index${lostWithIndex}`);
     if (shadow.addresses.some((a) => a.family === 'inet' && a.state.includes('dynamic'))) {
       found.warnings.push(
         `${names.interface} has an address from DHCP: the guest's DHCP client may let go of the interface while it is away`,
       );
     }
   }
+  if (context.adopting || context.standIn === 'none') loseDependents(shadow, found);
   if (shadow.standIn.kind === 'bond') {
     const mode = shadow.standIn.options.mode;
     if (mode !== undefined && !mode.startsWith('active-backup')) {

@@ -52,7 +52,7 @@ export function verify(
   const losses = new Map(plan?.losses.map((loss) => [loss.key, loss]));
   const adaptations = new Map(plan?.adaptations.map((adaptation) => [adaptation.key, adaptation]));
   return attributesOf(before).map(({ key, value }): Outcome => {
-    const found = now.get(key) ?? elsewhere(key, after, now);
+    const found = now.get(key) ?? elsewhere(key, after, now) ?? letGo(key, value, losses);
     if (found === value) return { fate: 'restored', key, value };
     const planned = adaptations.get(key);
     if (planned !== undefined && planned.now === found) {
@@ -78,6 +78,14 @@ function elsewhere(key: string, after: NetShadow, now: ReadonlyMap<string, strin
     if (feature) return feature.on ? 'on' : 'off';
   }
   return undefined;
+}
+
+/**
+ * Sockets and memberships that nothing was done to and that are not there any more were closed by their programs: that
+ * is no loss.
+ */
+function letGo(key: string, value: string, losses: ReadonlyMap<string, unknown>): string | undefined {
+  return /^dependent\.(socket|packet-socket|multicast)\./.test(key) && !losses.has(key) ? value : undefined;
 }
 
 /** The program tells only of operations that failed, so those of the plan that it does not name went well. */
