@@ -135,7 +135,8 @@ function addLink(link: LinkState, add: Add): void {
   add(linkKey('master'), master && `${master.kind} ${master.name}`);
 }
 
-function addressValue(address: Address, name: string): string {
+/** An address as an attribute's value. */
+export function addressValue(address: Address, name: string): string {
   const words = [`scope ${address.scope}`];
   if (address.broadcast !== undefined) words.push(`broadcast ${address.broadcast}`);
   if (address.label !== undefined && address.label !== name) words.push(`label ${address.label}`);

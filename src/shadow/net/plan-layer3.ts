@@ -1,4 +1,5 @@
 /** Addresses, routes, rules and neighbours of an interface, as operations that may be repeated without harm. */
+import { addressValue } from './attributes.ts';
 import { addressKey, neighbourKey, routeKey, ruleKey } from './keys.ts';
 import type { Address, Neighbour, NetShadow, Route } from './model.ts';
 import { type Draft, draft, type Findings } from './plan-draft.ts';
@@ -50,9 +51,12 @@ export function addressDrafts(shadow: NetShadow, findings: Findings): Draft[] {
     if (address.state.includes('temporary')) {
       findings.adaptations.push({
         key,
-        value,
-        now: value,
-        how: 'comes back as an ordinary address: only the kernel makes temporary ones',
+        value: addressValue(address, shadow.link.name),
+        now: addressValue(
+          { ...address, state: address.state.filter((word) => word !== 'temporary') },
+          shadow.link.name,
+        ),
+        how: 'comes back as an ordinary address with the time that it had left: only the kernel makes temporary ones',
       });
     }
     drafts.push(draft('traffic', 'ip', addressArguments(address, shadow.link.name), [key]));
