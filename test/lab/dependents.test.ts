@@ -9,6 +9,7 @@ import { deadline } from '../../src/base/deadline.ts';
 import { exec } from '../../src/base/exec.ts';
 import { GUEST_ADDRESS6, GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
+import { OUTSIDE_ADDRESS6 } from '../../src/lab/network/names.ts';
 import { type Probes, startProbes } from '../../src/lab/probe/probes.ts';
 import type { MigrationResult } from '../../src/migration/result.ts';
 import type { RunningVm } from '../../src/migration/vm.ts';
@@ -67,7 +68,10 @@ END
 /** Sends to the group until something is heard, or said to have had its time. */
 const SEND = `
 const socket = require('node:dgram').createSocket('udp6');
+const all = Object.entries(require('node:os').networkInterfaces());
+const [name] = all.find(([, addresses]) => addresses.some(({ address }) => address === process.argv[2]));
 socket.bind(() => {
+  socket.setMulticastInterface('::%' + name);
   socket.setMulticastTTL(4);
   let left = 20;
   const timer = setInterval(() => {
@@ -116,7 +120,7 @@ describe('what depends on the interface, with IPv6 alone', needsNetworkRights(),
   async function hears(): Promise<boolean> {
     await inGuest(vm, ': >/run/heard');
     const [node, script] = [process.execPath, `${SEND}`];
-    await exec(lab.outside([node, '-e', script, GROUP]), {
+    await exec(lab.outside([node, '-e', script, GROUP, OUTSIDE_ADDRESS6]), {
       signal: deadline('sending to the group', 30_000),
     });
     return (await inGuest(vm, 'cat /run/heard')).length > 0;

@@ -1,6 +1,7 @@
 /** All cases, in groups that go through one migration together. */
 import { ADDRESSING_CASES } from './addressing.ts';
 import type { AttributeCase, CaseGroup } from './case.ts';
+import { DEPENDENT_CASES } from './dependents.ts';
 import { DRIVER_CASES, DRIVER_LOSSES } from './driver.ts';
 import { ADDRESS_MODE, LINK_ALONE, LINK_CASES, SHADOW_INTERFACE_CASES, TOKEN } from './link.ts';
 import { BOND_PORT_CASES, PORT_CASES, USER_BOND_CASES } from './port.ts';
@@ -25,6 +26,7 @@ export const GROUPS: readonly CaseGroup[] = [
       TOKEN,
       ...ADDRESSING_CASES,
       ...UPPER_CASES,
+      ...DEPENDENT_CASES,
       ...QUEUEING_CASES,
       ...DRIVER_CASES,
       ...TUNING_LOSSES,

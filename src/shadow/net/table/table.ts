@@ -1,5 +1,6 @@
 /** The whole table, in the order of docs/shadow.md. */
 import { ADDRESSING } from './addressing.ts';
+import { DEPENDENTS } from './dependents.ts';
 import { DRIVER } from './driver.ts';
 import { LINK } from './link.ts';
 import { PORT } from './port.ts';
@@ -14,6 +15,7 @@ export const TABLE: readonly AttributeGroup[] = [
   PORT,
   ADDRESSING,
   UPPERS,
+  DEPENDENTS,
   QUEUEING,
   DRIVER,
   TUNING,
