@@ -160,6 +160,16 @@ describe('fate of dependents', () => {
     assert.ok(plan.sets.attach.some(({ tool, argv }) => tool === 'nft' && argv[0] === 'replace rule'));
   });
 
+  it('takes a chain away first that hooks a device which is still there', () => {
+    const nft =
+      'add chain netdev n c { type filter hook ingress device "eth0" priority filter; }\nflush chain netdev n c';
+    const chain: Dependent = { kind: 'firewall', on: 'eth0', what: 'chain netdev n c: ', nft };
+    const { sets } = planReplay(shadow({ dependents: [chain] }), { continuity: 'hold' });
+    const adopt = sets.adopt.find(({ tool }) => tool === 'nft')?.argv[0] ?? '';
+    assert.match(adopt, /^flush chain netdev n c\ndelete chain netdev n c\nadd chain/);
+    assert.ok(!sets.attach.some(({ tool }) => tool === 'nft'));
+  });
+
   it('is no loss where the interface stays', () => {
     const held = { ...given, standIn: bond };
     assert.deepEqual(planReplay(held, { continuity: 'hold' }).losses, []);

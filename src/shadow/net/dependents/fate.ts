@@ -46,8 +46,19 @@ export function loseDependents(shadow: NetShadow, found: Findings): void {
   }
 }
 
-/** What nftables had bound to the old index, bound to the new one: traffic may depend on it. */
-export const firewallDrafts = (shadow: NetShadow, stage: Stage): Draft[] =>
-  (shadow.dependents ?? []).flatMap((dependent) =>
-    dependent.nft === undefined ? [] : [draft(stage, 'nft', [dependent.nft], [dependentKey(dependent)])],
-  );
+/** A chain that still hooks the old device must go first: its device cannot be changed. */
+function insteadOfPresent(nft: string): string {
+  const chain = /^flush chain (.*)$/m.exec(nft)?.[1];
+  return chain === undefined ? nft : `flush chain ${chain}\ndelete chain ${chain}\n${nft}`;
+}
+
+/**
+ * What nftables had bound to the old index, bound to the new one: traffic may depend on it.
+ * @param present the old interface is still there
+ */
+export const firewallDrafts = (shadow: NetShadow, stage: Stage, present: boolean): Draft[] =>
+  (shadow.dependents ?? []).flatMap((dependent) => {
+    const { nft } = dependent;
+    if (nft === undefined) return [];
+    return [draft(stage, 'nft', [present ? insteadOfPresent(nft) : nft], [dependentKey(dependent)])];
+  });
