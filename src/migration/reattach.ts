@@ -7,6 +7,7 @@ import { unplugDevice } from '../hypervisor/qmp/unplug.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import type { AbilityStore } from '../shadow/net/abilities.ts';
 import { captureShadow } from '../shadow/net/guest.ts';
+import { GIVEBACK_MS, giveInterfaceBack } from '../shadow/net/manager/manager.ts';
 import type { NetShadow, Outcome } from '../shadow/net/model.ts';
 import { type OperationResult, verify } from '../shadow/net/verify.ts';
 import { degradedMigration, NOTE, type StagedNote, stagedOf } from './history.ts';
@@ -146,6 +147,9 @@ async function attachAndCompare(
     },
   );
   const results = missing ? await plugAgain(options, nic, staged, limits) : [];
+  const giving = waitAfter("the guest's network manager", GIVEBACK_MS);
+  const { problems } = await giveInterfaceBack(vm.agent, programDirectory(nic.id), giving);
+  for (const problem of problems) say(`${nic.id}: ${problem}`);
   const after = await capture(vm, nic, staged, limits.agentMs);
   const driver = after.hardware?.driver;
   if (driver === undefined)

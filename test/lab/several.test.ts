@@ -78,7 +78,8 @@ async function watched(
 
 async function move(lab: Lab, vm: RunningVm, request: Record<string, unknown>): Promise<Outcomes> {
   const destination = vm.host.name === 'a' ? 'b' : 'a';
-  const asked = parseRequest({ vm: vm.qemu.spec.name, destination, ...request });
+  const limits = { agentMs: 60_000, attachMs: 60_000 };
+  const asked = parseRequest({ vm: vm.qemu.spec.name, destination, limits, ...request });
   return migrateInLab({ lab, vm, request: asked });
 }
 
@@ -293,7 +294,7 @@ describe("two NICs that have each other's name, and one of the two fails", needs
   }, async () => {
     await inGuest(vm, HIDE_DRIVER, ['vmxnet3']);
     await watched(lab, [LAN], async () => {
-      const limits = { attachMs: 15_000, attachTries: 1 };
+      const limits = { agentMs: 60_000, attachMs: 15_000, attachTries: 1 };
       const { result, destinationVm } = await move(lab, vm, { continuity: 'replay', limits });
       assert.equal(result.ending, 'degraded', told(result));
       assert.ok(destinationVm);
