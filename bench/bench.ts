@@ -21,6 +21,10 @@ export interface Bench {
   columns: Readonly<Record<string, string>>;
   /** What the figures should be; empty cells give goals that are not met. */
   goals: (samples: readonly Sample[]) => Goal[];
+  /** How many rounds make sense; 5 when left out. */
+  runs?: number;
+  /** Called once after the last run, also when one failed. */
+  finish?: () => Promise<void>;
 }
 
 export interface BenchOptions {
@@ -35,13 +39,13 @@ function input(field: string, problem: string): ShadowferryError {
 }
 
 /** Reads a bench's own options. @throws INPUT_FIELD naming the option that is wrong */
-export function parseOptions(args: readonly string[], known: readonly string[]): BenchOptions {
+export function parseOptions(args: readonly string[], known: readonly string[], usual = 5): BenchOptions {
   const read = () => {
     try {
       return parseArgs({
         args: [...args],
         options: {
-          runs: { type: 'string', default: '5' },
+          runs: { type: 'string', default: String(usual) },
           cells: { type: 'string', default: '' },
           json: { type: 'boolean', default: false },
         },
@@ -76,7 +80,12 @@ export async function runBench(bench: Bench, options: BenchOptions, directory: s
   const say = (line: string) => process.stderr.write(`${line}\n`);
   for (const { name, what } of cells) say(`${name}: ${what}`);
   const startedAt = new Date().toISOString();
-  const samples = await runInterleaved(cells, options.runs, say);
+  let samples: Sample[];
+  try {
+    samples = await runInterleaved(cells, options.runs, say);
+  } finally {
+    await bench.finish?.();
+  }
   const names = cells.map(({ name }) => name);
   const rows = rowsOf(samples, names);
   const goals = bench.goals(samples);

@@ -46,7 +46,7 @@ export interface Goal {
   id: string;
   /** Null when nothing was measured that says it. */
   value: number | null;
-  op: '<=';
+  op: '<=' | '>=';
   goal: number;
   met: boolean;
 }
@@ -132,6 +132,12 @@ export function ratioGoal(
 function atMost(id: string, value: number | null, goal: number): Goal {
   const rounded = value === null ? null : Math.round(value * 1000) / 1000;
   return { id, value: rounded, op: '<=', goal, met: rounded !== null && rounded <= goal };
+}
+
+/** A goal from below; what was not measured does not meet it. */
+export function atLeast(id: string, value: number | null, goal: number): Goal {
+  const rounded = value === null ? null : Math.round(value * 10_000) / 10_000;
+  return { id, value: rounded, op: '>=', goal, met: rounded !== null && rounded >= goal };
 }
 
 function shortNumber(value: number | null): string {

@@ -5,9 +5,10 @@ import { ShadowferryError, toShadowferryError } from '../src/errors.ts';
 import { enterUserNamespace } from '../src/lab/network/userns.ts';
 import { type Bench, parseOptions, runBench } from './bench.ts';
 import { outage } from './outage.ts';
+import { passive } from './passive.ts';
 import { several } from './several.ts';
 
-const BENCHES: readonly Bench[] = [outage, several];
+const BENCHES: readonly Bench[] = [outage, several, passive];
 
 async function main([name, ...args]: readonly string[]): Promise<void> {
   process.env.PATH = pathWithSystemDirectories(process.env.PATH ?? '');
@@ -27,6 +28,7 @@ async function main([name, ...args]: readonly string[]): Promise<void> {
   const options = parseOptions(
     args,
     bench.cells.map((cell) => cell.name),
+    bench.runs,
   );
   await enterUserNamespace();
   await runBench(bench, options, join(import.meta.dirname, 'results'));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { median, ratios, spread } from './stats.ts';
+import { median, ratioInterval, ratios, spread } from './stats.ts';
 
 test('a spread names the five numbers of a series in any order', () => {
   assert.deepEqual(spread([5, 1, 4, 2, 3]), { n: 5, min: 1, q1: 2, median: 3, q3: 4, max: 5 });
@@ -51,4 +51,17 @@ test('the five numbers are in order and the median of a shuffled series is the s
       assert.equal(middle, median(values.toReversed()));
     }),
   );
+});
+
+test('the interval of a ratio is that of its logarithms', () => {
+  assert.equal(ratioInterval([0.9]), null);
+  const found = ratioInterval([0.5, 2]);
+  assert.ok(found);
+  assert.ok(Math.abs(found.ratio - 1) < 1e-9, 'half and twice cancel');
+  assert.ok(Math.abs(found.low * found.high - 1) < 1e-9);
+  const same = ratioInterval([1.01, 1.01, 1.01]);
+  assert.ok(same && Math.abs(same.low - 1.01) < 1e-9 && Math.abs(same.high - 1.01) < 1e-9);
+  // by hand: logs -0.01, 0, 0.01; s = 0.01; t(2) = 4.303
+  const three = ratioInterval([Math.exp(-0.01), 1, Math.exp(0.01)]);
+  assert.ok(three && Math.abs(Math.log(three.high) - (4.303 * 0.01) / Math.sqrt(3)) < 1e-6);
 });

@@ -44,6 +44,8 @@ export function renderWatchEvent(event: WatchEvent): string {
       const last = event.last === null ? 'nothing is known of it' : `last known: ${said(event.last)}`;
       return `${event.nic} DOES NOT SHOW ITSELF: ${printable(event.why)}; ${last}`;
     }
+    case 'back':
+      return `${event.nic} shows itself again: ${versionName(event)}`;
     case 'away':
       return `Not seen for now: ${printable(event.why)} (${event.code})`;
     case 'ended':

@@ -40,12 +40,13 @@ export async function watchGuest(
 /** Migrates without looking from outside. */
 export async function migrateInLab(options: ScenarioOptions): Promise<Outcomes> {
   const { lab, vm, request, emit = () => {}, cancel = new AbortController().signal, confirm } = options;
-  const { journal, ownership, abilities } = lab;
+  const { journal, ownership, abilities, shadows } = lab;
   const destination = hostOf(lab, request.destination, 'destination');
   return migrateVm(request, {
     journal,
     ownership,
     abilities,
+    shadows,
     source: vm,
     destination,
     emit,

@@ -1,11 +1,13 @@
 /** What the phases of one migration share. */
 import { deadline } from '../base/deadline.ts';
-import { ShadowferryError } from '../errors.ts';
+import { reasonOf, ShadowferryError } from '../errors.ts';
 import type { Host, HostDevice } from '../host/host.ts';
 import type { ModelIdentity } from '../hypervisor/qemu/pci.ts';
 import type { DirectNic } from '../hypervisor/qemu/spec.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import type { AbilityStore } from '../shadow/net/abilities.ts';
+import type { NetShadow } from '../shadow/net/model.ts';
+import type { SeenBy, ShadowStore } from '../shadow/store/store.ts';
 import type { MigrationEvent } from './events.ts';
 import type { Journal } from './journal.ts';
 import type { Phase } from './machine.ts';
@@ -19,6 +21,8 @@ export interface Dependencies {
   journal: Journal;
   ownership: OwnershipStore;
   abilities: AbilityStore;
+  /** Where the shadows that are captured on the way are kept; they are not when it is left out. */
+  shadows?: ShadowStore | undefined;
   source: RunningVm;
   destination: Host;
   emit: (event: MigrationEvent) => void;
@@ -127,6 +131,15 @@ export function warn(run: RunLog, text: string): void {
   if (run.warnings.includes(text)) return;
   run.warnings.push(text);
   run.emit({ type: 'warning', atMs: run.timeline.relative(), text });
+}
+
+/** Keeps a captured shadow for those who come later; that it cannot be kept is no reason to stop. */
+export function keepShadow(run: Run, nic: string, shadow: NetShadow, by: SeenBy): void {
+  try {
+    run.shadows?.record(run.source.qemu.spec.name, nic, shadow, by);
+  } catch (error) {
+    warn(run, `the shadow of ${nic} was not kept: ${reasonOf(error)}`);
+  }
 }
 
 /** One deadline for one wait before the commit: ends with the user's cancel too. */

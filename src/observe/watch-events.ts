@@ -25,6 +25,8 @@ export type WatchEvent =
   | ({ type: 'changed'; vm: string; atMs: number; changes: Change[] } & VersionSaid)
   /** A device does not show itself any more; `last` is what is known of it. */
   | { type: 'gone'; vm: string; nic: string; why: string; last: VersionSaid | null }
+  /** A device that was gone shows itself again, or the one that took its place. */
+  | ({ type: 'back'; vm: string } & VersionSaid)
   /** Nothing is seen for now: the VM moves, is driven by a command, or its guest is silent. It goes on by itself. */
   | { type: 'away'; vm: string; code: ErrorCode; why: string }
   | { type: 'ended'; vm: string };

@@ -41,6 +41,8 @@ export interface WatchOptions {
   signal: AbortSignal;
   /** Pause between looks for what no event tells, ms; by what a look costs when left out. */
   everyMs?: number | undefined;
+  /** How often the watcher in the guest is asked for a sign of life, ms. */
+  pingMs?: number | undefined;
 }
 
 /**
@@ -82,6 +84,8 @@ class Watch {
   readonly #budget = new CaptureBudget(performance.now());
   /** NICs whose device is known to be gone. */
   readonly #gone = new Set<string>();
+  /** The last version of each NIC that was told. */
+  readonly #told = new Map<string, number>();
   /** The last reason that was told, so that it is told once. */
   #away = '';
   #changed = false;
@@ -163,7 +167,7 @@ class Watch {
   /** Captures what changes, until the link is lost. */
   async #follow(link: WatcherLink, deafAtFirst: number): Promise<never> {
     const { signal } = this.#o;
-    let pingAt = performance.now() + PING_MS;
+    let pingAt = performance.now() + (this.#o.pingMs ?? PING_MS);
     let lookAgainAt = performance.now() + this.#everyMs();
     for (;;) {
       const due = Math.min(pingAt, lookAgainAt) - performance.now();
@@ -181,7 +185,7 @@ class Watch {
           const why = `${deaf.join(' and ')} ended in the guest, and with it what it told`;
           throw new ShadowferryError('WATCHER_LOST', { why });
         }
-        pingAt = performance.now() + PING_MS;
+        pingAt = performance.now() + (this.#o.pingMs ?? PING_MS);
       }
     }
   }
@@ -261,10 +265,19 @@ class Watch {
     }
     const { seq, label } = known.version;
     const said: VersionSaid = { nic: look.nic, seq, label };
-    const isBack = this.#gone.delete(look.nic);
-    if (known.changes.length > 0 || isBack) {
-      emit({ type: 'changed', vm, atMs: look.atMs, ...said, changes: known.changes });
+    if (this.#gone.delete(look.nic)) emit({ type: 'back', vm, ...said });
+    // somebody else may have kept versions meanwhile, as a migration does
+    const toldBefore = this.#told.get(look.nic) ?? (known.changes.length > 0 ? seq - 1 : seq);
+    for (let n = toldBefore; n < seq; n += 1) {
+      const version = store.version(vm, look.nic, n + 1);
+      if (version === undefined) continue;
+      const { atMs } = version;
+      emit({
+        ...{ type: 'changed', vm, atMs, nic: look.nic, seq: version.seq, label: version.label },
+        changes: store.changes(version),
+      });
     }
+    this.#told.set(look.nic, seq);
     return said;
   }
 }

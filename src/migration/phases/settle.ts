@@ -17,7 +17,7 @@ import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { verify } from '../../shadow/net/verify.ts';
 import { wantedAfter } from '../../shadow/net/wanted.ts';
 import { learn } from '../knowledge.ts';
-import { nicStep, programDirectory, type Run, step, waitAfter, warn } from '../run.ts';
+import { keepShadow, nicStep, programDirectory, type Run, step, waitAfter, warn } from '../run.ts';
 import { channelOf, endVm, type RunningVm } from '../vm.ts';
 import type { Attached, Replayed } from './attach.ts';
 import { watchProgress } from './copy.ts';
@@ -101,6 +101,7 @@ async function settleNic(
     await vm.agent.waitReady({ signal });
     return captureShadow(vm.agent, checked.identity, checked.standbyPciPath, signal);
   });
+  keepShadow(run, move.nic.id, after, 'settle');
   await remember(run, vm, { plan, identity: checked.identity, after }, move.nic.id);
   await nicStep(run, move, 'settle', 'remove the program from the guest', {}, () =>
     endProgram(vm, move.nic.id, waitMs),

@@ -11,7 +11,16 @@ import { programFiles } from '../../shadow/net/program.ts';
 import { withWanted } from '../../shadow/net/wanted.ts';
 import { NOTE, type StagedNote } from '../history.ts';
 import { planOptions } from '../knowledge.ts';
-import { type NicMove, nicStep, programDirectory, type Run, step, waitBefore, warn } from '../run.ts';
+import {
+  keepShadow,
+  type NicMove,
+  nicStep,
+  programDirectory,
+  type Run,
+  step,
+  waitBefore,
+  warn,
+} from '../run.ts';
 import { channelOf, setStandbyLink } from '../vm.ts';
 import type { NicPreflight, Preflight } from './preflight.ts';
 import { capabilitiesFor } from './reserve.ts';
@@ -73,7 +82,10 @@ async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
       checked.standbyPciPath,
       waitBefore(run, 'capturing the shadow', limits.agentMs * run.nics.length),
     ),
-  ).then((captured) => withWanted(captured, nic.wanted));
+  ).then((captured) => {
+    keepShadow(run, nic.id, captured, 'stage');
+    return withWanted(captured, nic.wanted);
+  });
   const plan = planReplay(shadow, {
     continuity: checked.continuity,
     ...planOptions(checked.known),

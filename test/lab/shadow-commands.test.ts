@@ -1,0 +1,245 @@
+/** What is known of a VM's device: shown, compared, remembered, and watched through all that may happen to a watch. */
+import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { z } from 'zod';
+import { deadline } from '../../src/base/deadline.ts';
+import { labAccess } from '../../src/lab/access.ts';
+import type { Lab } from '../../src/lab/lab.ts';
+import { createStandingLab } from '../../src/lab/standing.ts';
+import { labStatus } from '../../src/lab/status.ts';
+import { disconnectVm } from '../../src/migration/vm.ts';
+import { watchVm } from '../../src/observe/watch.ts';
+import type { WatchEvent } from '../../src/observe/watch-events.ts';
+import { type CliProcess, makeState, objects, runCli, startCli } from './cli-process.ts';
+import { CACHE, MIGRATION_MS } from './migrating.ts';
+import { needsNetworkRights } from './rights.ts';
+
+/** An emulated guest on a loaded machine; nothing waits so long that works. */
+const LIMIT = { timeout: 120_000 };
+
+const Changed = z.object({
+  type: z.literal('changed'),
+  seq: z.number(),
+  changes: z.array(z.object({ key: z.string() })),
+});
+const Versions = z.object({
+  nics: z.tuple([
+    z.object({
+      versions: z.array(
+        z.object({ seq: z.number(), label: z.string(), by: z.string(), changes: Changed.shape.changes }),
+      ),
+    }),
+  ]),
+});
+
+const state = makeState();
+const saved = join(state, 'saved.json');
+let lab: Lab;
+let watching: CliProcess | undefined;
+
+/** Runs a shell script in the guest, as one who only looks. */
+async function inGuest(script: string): Promise<string> {
+  const signal = deadline('the guest agent', 60_000);
+  return labAccess(lab, 'web1').look(signal, async ({ agent }) => {
+    await agent.waitReady({ signal });
+    const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+    const { stdout } = await agent.exec(['/bin/sh', '-s'], { input: `set -u\n${script}`, env, check: true });
+    return stdout;
+  });
+}
+
+const WATCHERS = `grep -l 'shadowferry-watc[h]/watcher' /proc/[0-9]*/cmdline 2>/dev/null | wc -l`;
+
+const startWatch = () => {
+  watching = startCli(state, ['shadow', 'watch', 'web1', '--json']);
+  return watching;
+};
+const isType = (type: string) => (line: string) => line.includes(`"type":"${type}"`);
+const changedKey = (key: string) => (line: string) => isType('changed')(line) && line.includes(`"${key}"`);
+
+async function history() {
+  const [line] = objects(await runCli(state, ['shadow', 'history', 'web1', '--json']));
+  return Versions.parse(line).nics[0].versions;
+}
+
+describe('shadow commands', needsNetworkRights(), () => {
+  before(async () => {
+    lab = await createStandingLab(state, {
+      cacheDir: CACHE,
+      devices: { a: ['e1000e'], b: ['vmxnet3'] },
+      log: console.log,
+    });
+    await disconnectVm(await lab.boot());
+  });
+
+  after(async () => {
+    watching?.kill('SIGKILL');
+    lab?.close();
+    await runCli(state, ['lab', 'down']);
+    rmSync(state, { recursive: true, force: true });
+  });
+
+  test('show takes the first version; for people and whole for programs', LIMIT, async () => {
+    const { stdout, code } = await runCli(state, ['shadow', 'show', 'web1']);
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /^web1, net0: version 1 \(1\.0\.0\.0\), as it is now/);
+    assert.match(stdout, /driver +e1000e/);
+    assert.match(stdout, /inet\.10\.77\.0\.10\/24 +scope global/);
+    const result = await runCli(state, ['shadow', 'show', 'web1', '--json']);
+    const [shown] = objects(result);
+    writeFileSync(saved, result.stdout);
+    assert.equal(shown?.type, 'shadow');
+    assert.deepEqual(
+      (await history()).map(({ seq, label, by }) => [seq, label, by]),
+      [[1, '1.0.0.0', 'show']],
+    );
+  });
+
+  test('what is asked for wrongly is named', LIMIT, async () => {
+    const cases: [string[], string, RegExp][] = [
+      [['show', 'web9'], 'UNKNOWN_VM', /web1/],
+      [['show', 'web1', '--nic', 'net9'], 'UNKNOWN_DEVICE', /net0/],
+      [['show', 'web1', '--at', '9'], 'UNKNOWN_VERSION', /Use one of: 1\./],
+      [['diff', 'web1', 'no such thing'], 'INPUT_FIELD', /neither a version/],
+      [['watch', 'web9'], 'UNKNOWN_VM', /web1/],
+    ];
+    for (const [args, error, text] of cases) {
+      const { code, stderr } = await runCli(state, ['shadow', ...args]);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, new RegExp(`\\(${error}\\)`));
+      assert.match(stderr, text);
+    }
+  });
+
+  test('the watch sees a change; history keeps it and diff names it', LIMIT, async () => {
+    const watch = startWatch();
+    const first = await watch.line(isType('watching'));
+    assert.match(first, /"watcher":"started","deaf":\[\],"nics":\[\{"nic":"net0","seq":1/);
+    const second = await runCli(state, ['shadow', 'watch', 'web1']);
+    assert.deepEqual([second.code, /WATCHED_ALREADY/.test(second.stderr)], [3, true], second.stderr);
+    await inGuest('ip link set dev lan0 mtu 1400');
+    const changed = Changed.parse(JSON.parse(await watch.line(changedKey('link.mtu'))));
+    assert.deepEqual([changed.seq, changed.changes.map(({ key }) => key)], [2, ['link.mtu']]);
+    const versions = await history();
+    assert.deepEqual(
+      versions.map(({ seq, label, by, changes }) => [seq, label, by, changes.length]),
+      [
+        [1, '1.0.0.0', 'show', 0],
+        [2, '1.0.0.1', 'watch', 1],
+      ],
+    );
+    for (const from of ['1', '1.0.0.0', saved]) {
+      const { code, stdout } = await runCli(state, ['shadow', 'diff', 'web1', from, 'now', '--exit-code']);
+      assert.equal(code, 1);
+      assert.match(stdout, /\n~ link\.mtu {2}1500 → 1400\n$/, from);
+    }
+    const same = await runCli(state, ['shadow', 'diff', 'web1', '--exit-code', '--json']);
+    assert.deepEqual([same.code, objects(same)[0]?.equal], [0, true], same.stdout);
+  });
+
+  test('every kind of change that has an event is seen; a name in it is no command', LIMIT, async () => {
+    assert.ok(watching);
+    const changes: [script: string, key: string][] = [
+      ['ip address add 10.77.0.99/24 dev lan0', 'address.inet.10.77.0.99/24'],
+      [
+        'ip route add 198.51.100.0/24 via 10.77.0.1 dev lan0',
+        'route.inet.main.198.51.100.0/24,via=10.77.0.1',
+      ],
+      ['tc qdisc replace dev lan0 root pfifo limit 50', 'qdisc.root'],
+      ['ethtool -G lan0 rx 512', 'ring.rx'],
+      ["ip link set dev lan0 alias 'x\n stop\nping 1'", 'link.alias'],
+      ['echo 1 >/proc/sys/net/ipv4/conf/lan0/forwarding', 'sysctl.ipv4.conf.forwarding'],
+    ];
+    for (const [script, key] of changes) {
+      await inGuest(script);
+      await watching.line(changedKey(key));
+    }
+    const status = await labStatus(lab);
+    assert.equal(status.vms[0]?.state, 'running'); // who watches does not hold it
+  });
+
+  test(
+    'a watch that is killed is followed by one that finds the watcher and what changed',
+    LIMIT,
+    async () => {
+      assert.ok(watching);
+      watching.kill('SIGKILL');
+      await watching.ended;
+      await inGuest('ip link set dev lan0 mtu 1300');
+      const watch = startWatch();
+      await watch.line(changedKey('link.mtu'));
+      assert.match(await watch.line(isType('watching')), /"watcher":"found"/);
+      assert.equal((await inGuest(WATCHERS)).trim(), '2'); // it and its reader
+      watch.kill('SIGINT');
+      const { code, stdout } = await watch.ended;
+      assert.equal(code, 0);
+      assert.equal(objects({ stdout }).at(-1)?.type, 'ended');
+      assert.equal(
+        (await inGuest(`${WATCHERS}; ls -d /run/shadowferry-watch* 2>/dev/null || :`)).trim(),
+        '0',
+      );
+    },
+  );
+
+  test('a watcher that dies in the guest is noticed and started again', LIMIT, async () => {
+    const told = new Map<string, () => void>();
+    const events: WatchEvent[] = [];
+    const next = (type: WatchEvent['type']) => new Promise<void>((resolve) => told.set(type, resolve));
+    const ending = new AbortController();
+    const first = next('watching');
+    const done = watchVm({
+      access: labAccess(lab, 'web1'),
+      store: lab.shadows,
+      signal: ending.signal,
+      pingMs: 500,
+      emit: (event) => {
+        events.push(event);
+        told.get(event.type)?.();
+      },
+    });
+    await first;
+    for (const line of [1, 3]) {
+      // the watcher itself, then who listens for it
+      const again = next('watching');
+      await inGuest(`kill -KILL $(sed -n '${line}s/ .*//p' /run/shadowferry-watch.pids)`);
+      await again;
+    }
+    const seen = next('changed');
+    await inGuest('ip link set dev lan0 mtu 1450');
+    await seen;
+    ending.abort();
+    await done;
+    const types = events.map((event) => event.type);
+    assert.deepEqual(types, ['watching', 'away', 'watching', 'away', 'watching', 'changed', 'ended']);
+    assert.equal((await inGuest(WATCHERS)).trim(), '0');
+  });
+
+  test('where the VM goes the watch follows', { timeout: 3 * MIGRATION_MS }, async () => {
+    const watch = startWatch();
+    await watch.line(isType('watching'));
+    const moved = await runCli(state, ['migrate', 'web1', '--to', 'b']);
+    assert.equal(moved.code, 0, moved.stdout + moved.stderr);
+    await watch.line((line) => isType('watching')(line) && line.includes('"host":"b"'));
+    const last = (await history()).at(-1);
+    assert.deepEqual([last?.label, last?.by], ['2.0.0.0', 'settle']);
+    await watch.line(changedKey('hardware.driver'));
+    await inGuest('ip link set dev lan0 mtu 1500');
+    await watch.line((line) => isType('changed')(line) && line.includes('"label":"2.0.0.1"'));
+  });
+
+  test('a device that dies is told, and its last state is known', LIMIT, async () => {
+    assert.ok(watching);
+    const driver = '/sys/bus/pci/drivers/vmxnet3';
+    await inGuest(`cd ${driver}; echo 0000:* >unbind`);
+    const gone = await watching.line(isType('gone'));
+    const versions = await history();
+    assert.match(gone, new RegExp(`"last":\\{"nic":"net0","seq":${versions.at(-1)?.seq},`));
+    const { code, stdout } = await runCli(state, ['shadow', 'show', 'web1']);
+    assert.equal(code, 0);
+    assert.match(stdout, /THE LAST THAT IS KNOWN: the guest lacks a network device/);
+    assert.match(stdout, /driver +vmxnet3/);
+    assert.equal((await history()).length, versions.length);
+  });
+});
