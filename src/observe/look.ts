@@ -9,6 +9,8 @@ import type { NetShadow } from '../shadow/net/model.ts';
 /** What a look at one NIC gave: its shadow, or why there is none now. */
 export interface Look {
   nic: string;
+  /** Where its device is, or would be, in the guest. */
+  pciPath: string;
   atMs: number;
   shadow?: NetShadow;
   error?: ShadowferryError;
@@ -19,12 +21,23 @@ export function watchedNics(spec: Pick<VmSpec, 'nics'>): NicSpec[] {
   return spec.nics.filter(({ direct }) => direct !== undefined);
 }
 
-async function captureNic(vm: RunningVm, nic: NicSpec, signal: AbortSignal): Promise<NetShadow> {
+/** PCI addresses in the guest of the direct devices, by NIC, whether they are there now or not. */
+export async function devicePaths(vm: RunningVm): Promise<Map<string, string>> {
+  const paths = new Map<string, string>();
+  for (const nic of watchedNics(vm.qemu.spec))
+    paths.set(nic.id, await guestPciPath(vm.qemu.monitor, nicIds(nic).directPort));
+  return paths;
+}
+
+async function captureNic(
+  vm: RunningVm,
+  nic: NicSpec,
+  pciPath: string,
+  signal: AbortSignal,
+): Promise<NetShadow> {
   const { monitor } = vm.qemu;
-  const ids = nicIds(nic);
-  const identity = { mac: nic.mac, pciPath: await guestPciPath(monitor, ids.directPort) };
-  const standby = nic.standby === 'none' ? undefined : await guestPciPath(monitor, ids.standbyPort);
-  return captureShadow(vm.agent, identity, standby, signal);
+  const standby = nic.standby === 'none' ? undefined : await guestPciPath(monitor, nicIds(nic).standbyPort);
+  return captureShadow(vm.agent, { mac: nic.mac, pciPath }, standby, signal);
 }
 
 /**
@@ -39,15 +52,17 @@ export async function lookAt(
 ): Promise<Look[]> {
   await vm.agent.waitReady({ signal });
   const looks: Look[] = [];
+  const paths = await devicePaths(vm);
   for (const nic of watchedNics(vm.qemu.spec)) {
     if (nics !== undefined && !nics.includes(nic.id)) continue;
-    const atMs = Date.now();
+    const pciPath = paths.get(nic.id) ?? '';
+    const seen = { nic: nic.id, pciPath, atMs: Date.now() };
     try {
-      looks.push({ nic: nic.id, atMs, shadow: await captureNic(vm, nic, signal) });
+      looks.push({ ...seen, shadow: await captureNic(vm, nic, pciPath, signal) });
     } catch (thrown) {
       const error = toShadowferryError(thrown);
       if (error.code !== 'GUEST_LACKS' && error.code !== 'GUEST_COMMAND_FAILED') throw error;
-      looks.push({ nic: nic.id, atMs, error });
+      looks.push({ ...seen, error });
     }
   }
   return looks;

@@ -9,10 +9,10 @@ import { ShadowferryError, toShadowferryError } from '../errors.ts';
 import { vmPaths, WATCH_PORT } from '../hypervisor/qemu/spec.ts';
 import type { ShadowStore } from '../shadow/store/store.ts';
 import { CaptureBudget } from '../shadow/watch/budget.ts';
-import { WatcherLink } from '../shadow/watch/link.ts';
+import { WatcherLink, type WatcherListener } from '../shadow/watch/link.ts';
 import { startWatcher, watcherVersion } from '../shadow/watch/watcher.ts';
 import type { VmAccess } from './access.ts';
-import { type Look, lookAt, watchedNics } from './look.ts';
+import { devicePaths, type Look, lookAt, watchedNics } from './look.ts';
 import { keepLook } from './present.ts';
 import type { VersionSaid, WatchEvent } from './watch-events.ts';
 
@@ -43,6 +43,8 @@ export interface WatchOptions {
   everyMs?: number | undefined;
   /** How often the watcher in the guest is asked for a sign of life, ms. */
   pingMs?: number | undefined;
+  /** Share of the time that captures may take while something changes again and again. */
+  busyShare?: number | undefined;
 }
 
 /**
@@ -81,9 +83,11 @@ class Watch {
   /** Whether the last session came so far as to see the VM. */
   wentWell = false;
   readonly #o: WatchOptions;
-  readonly #budget = new CaptureBudget(performance.now());
+  readonly #budget: CaptureBudget;
   /** NICs whose device is known to be gone. */
   readonly #gone = new Set<string>();
+  /** NICs by the PCI addresses of their devices in the guest. */
+  readonly #nics = new Map<string, string>();
   /** The last version of each NIC that was told. */
   readonly #told = new Map<string, number>();
   /** The last reason that was told, so that it is told once. */
@@ -93,6 +97,7 @@ class Watch {
 
   constructor(options: WatchOptions) {
     this.#o = options;
+    this.#budget = new CaptureBudget(performance.now(), options.busyShare);
   }
 
   away(error: ShadowferryError): void {
@@ -110,7 +115,7 @@ class Watch {
     if (access.busy())
       throw new ShadowferryError('MIGRATION_BUSY', { vm: access.vm, id: 'it goes on after it' });
     const there = deadline(`the port of VM "${access.vm}" on ${host}`, HELLO_MS, signal);
-    const link = await WatcherLink.connect(vmPaths(directory).watch, () => this.#onChanged(), there);
+    const link = await WatcherLink.connect(vmPaths(directory).watch, this.#listener, there);
     try {
       const { watcher, deaf } = await this.#findWatcher(link);
       this.#changed = false;
@@ -140,14 +145,16 @@ class Watch {
     if (greeted === watcherVersion()) {
       // who greets may be what is left of one
       const deaf = await this.#ping(link).catch(isDeadline);
-      if (deaf !== undefined && !deaf.includes('ip')) return { watcher: 'found', deaf };
+      if (deaf !== undefined && !deaf.includes('ip') && !deaf.includes('link'))
+        return { watcher: 'found', deaf };
     }
     const starting = deadline('starting the watcher in the guest', START_MS, signal);
     const hello = link.hello(starting);
     hello.catch(() => {}); // when the start fails before
-    const how = await access.look(starting, async ({ agent }) => {
-      await agent.waitReady({ signal: starting });
-      return startWatcher(agent, `/dev/virtio-ports/${WATCH_PORT}`, starting);
+    const how = await access.look(starting, async (vm) => {
+      await vm.agent.waitReady({ signal: starting });
+      const devices = [...(await devicePaths(vm)).values()];
+      return startWatcher(vm.agent, { port: `/dev/virtio-ports/${WATCH_PORT}`, devices }, starting);
     });
     if (how === 'no port')
       throw new ShadowferryError('GUEST_LACKS', {
@@ -226,9 +233,26 @@ class Watch {
     }
   }
 
-  #onChanged(): void {
-    this.#changed = true;
-    this.#wake();
+  readonly #listener: WatcherListener = {
+    changed: () => {
+      this.#changed = true;
+      this.#wake();
+    },
+    gone: (pci) => {
+      const nic = this.#nics.get(pci);
+      // one that leaves in a migration is not gone
+      if (nic === undefined || this.#o.access.busy()) return;
+      this.#tellGone(nic, `the guest has no interface at ${pci} any more`);
+    },
+  };
+
+  #tellGone(nic: string, why: string): void {
+    const { access, store, emit } = this.#o;
+    if (this.#gone.has(nic)) return;
+    this.#gone.add(nic);
+    const last = store.last(access.vm, nic);
+    const said = last === undefined ? null : { nic, seq: last.seq, label: last.label };
+    emit({ type: 'gone', vm: access.vm, nic, why, last: said });
   }
 
   /** Looks at all NICs; tells what is new. @returns the versions that they have now */
@@ -253,14 +277,10 @@ class Watch {
   #take(look: Look): VersionSaid | undefined {
     const { access, store, emit } = this.#o;
     const { vm } = access;
+    this.#nics.set(look.pciPath, look.nic);
     const known = keepLook(store, vm, look, 'watch');
     if (known === undefined) {
-      const last = store.last(vm, look.nic);
-      if (!this.#gone.has(look.nic)) {
-        const said = last === undefined ? null : { nic: look.nic, seq: last.seq, label: last.label };
-        emit({ type: 'gone', vm, nic: look.nic, why: look.error?.message ?? '', last: said });
-      }
-      this.#gone.add(look.nic);
+      this.#tellGone(look.nic, look.error?.message ?? '');
       return undefined;
     }
     const { seq, label } = known.version;

@@ -4,22 +4,24 @@
  */
 
 /** Share of the time that captures may take while something changes again and again. */
-export const BUSY_SHARE = 0.01;
+export const BUSY_SHARE = 0.02;
 /** Captures that may come at once after a calm time. */
-export const BURST = 5;
+export const BURST = 10;
 /** Share of the time that captures may take while nothing is told: they look for what has no event. */
 export const IDLE_SHARE = 0.001;
 /** The shortest pause between such looks. */
 export const LEAST_IDLE_MS = 60_000;
 
-/** A bucket of time that fills with `BUSY_SHARE` and that each capture draws on by what it took. */
+/** A bucket of time that fills with its share of the time and that each capture draws on by what it took. */
 export class CaptureBudget {
   #costMs = 0;
   #level = 0;
   #at: number;
+  readonly #share: number;
 
-  constructor(nowMs: number) {
+  constructor(nowMs: number, share: number = BUSY_SHARE) {
     this.#at = nowMs;
+    this.#share = share;
   }
 
   /** Notes that a capture ended now that took so long: an upper bound of what it cost the guest. */
@@ -34,7 +36,7 @@ export class CaptureBudget {
   waitMs(nowMs: number): number {
     this.#refill(nowMs);
     const over = this.#level - (BURST - 1) * this.#costMs;
-    return Math.max(0, over / BUSY_SHARE);
+    return Math.max(0, over / this.#share);
   }
 
   /** The pause until the next look for what has no event, ms. */
@@ -43,7 +45,7 @@ export class CaptureBudget {
   }
 
   #refill(nowMs: number): void {
-    this.#level = Math.max(0, this.#level - (nowMs - this.#at) * BUSY_SHARE);
+    this.#level = Math.max(0, this.#level - (nowMs - this.#at) * this.#share);
     this.#at = nowMs;
   }
 }

@@ -10,19 +10,26 @@ interface Waiter {
   resolve: (event: WatcherEvent) => void;
 }
 
+/** Told of what comes by itself. */
+export interface WatcherListener {
+  changed: () => void;
+  /** A device has no interface any more, by its PCI address. */
+  gone: (pci: string) => void;
+}
+
 export class WatcherLink {
   /** Resolves with the reason when the other side has closed it, as QEMU does when the VM has left. Never rejects. */
   readonly closed: Promise<string>;
   readonly #socket: Socket;
   readonly #waiters = new Set<Waiter>();
-  readonly #onChanged: () => void;
+  readonly #heard: WatcherListener;
   #pending = '';
   #token: string | undefined;
   #pings = 0;
 
-  private constructor(socket: Socket, onChanged: () => void) {
+  private constructor(socket: Socket, heard: WatcherListener) {
     this.#socket = socket;
-    this.#onChanged = onChanged;
+    this.#heard = heard;
     socket.setEncoding('utf8');
     socket.on('data', (text: string) => this.#receive(text));
     this.closed = new Promise((resolve) => {
@@ -32,8 +39,8 @@ export class WatcherLink {
   }
 
   /** Connects to QEMU's end of the port; while there is none, tries again until `signal` aborts. */
-  static async connect(path: string, onChanged: () => void, signal: AbortSignal): Promise<WatcherLink> {
-    return new WatcherLink(await dial(path, signal), onChanged);
+  static async connect(path: string, heard: WatcherListener, signal: AbortSignal): Promise<WatcherLink> {
+    return new WatcherLink(await dial(path, signal), heard);
   }
 
   /**
@@ -104,7 +111,8 @@ export class WatcherLink {
 
   #deliver(event: WatcherEvent): void {
     if (event.e === 'hello') this.#token = event.token;
-    if (event.e === 'changed') this.#onChanged();
+    if (event.e === 'changed') this.#heard.changed();
+    if (event.e === 'gone') this.#heard.gone(event.pci);
     for (const waiter of [...this.#waiters]) if (waiter.accepts(event)) waiter.resolve(event);
   }
 }

@@ -5,14 +5,16 @@
 #   watcher.sh DIR        starts it in the background and returns
 #   watcher.sh DIR run    runs it in the foreground
 #
-# DIR/config   port= the virtio-serial port to the host, token= what the host's words begin with, version= of this file
+# DIR/config   port= the virtio-serial port to the host, token= what the host's words begin with, version= of this file,
+#              devices= the PCI addresses of the devices
 #
 # It costs nothing while nothing changes: the kernel's own events (of links, addresses, routes, rules, next hops, the
 # forwarding settings, qdiscs, and what ethtool sets) wake it, and nothing else does. After the first event it stops
-# those who listen until the host says `arm`: however much changes, it costs one line. While no host is connected it
-# stands still in a write that waits for one, as a port of virtio-serial lets it. Runs under dash, busybox ash and bash.
+# those who listen until the host says `arm`: however much changes, it costs one line. Only links are listened for all
+# the time, as a device that is gone is told at once. While no host is connected it stands still in a write that waits
+# for one, as a port of virtio-serial lets it. Runs under dash, busybox ash and bash.
 #
-# What it tells, as JSON lines: hello (a host has connected), changed, pong, stopped.
+# What it tells, as JSON lines: hello (a host has connected), changed, gone, pong, stopped.
 # What it is told: TOKEN arm, TOKEN ping N, TOKEN stop. The token, which the hello tells, keeps what is in the events,
 # such as the alias of an interface, from being taken for a command.
 
@@ -41,7 +43,8 @@ if [ "${2-}" != run ]; then
   exit 0
 fi
 
-pids=$dir.pids # beside, as the directory is made anew for the next one
+root=${SHADOWFERRY_ROOT-} # tests put a made-up /sys here
+pids=$dir.pids            # beside, as the directory is made anew for the next one
 fifo=$dir/in
 
 # Sets `path` to a program's path. By path, because busybox prefers its own `ip` to a plain name.
@@ -107,11 +110,55 @@ listen() {
   note $!
 }
 
-# signal NAME: to all that listen.
+# signal NAME: to all that listen; STOP and CONT not to the one for links.
 signal() {
   for each in $listeners; do
-    kill -s "$1" "${each#*:}" 2>/dev/null
+    case $1$each in
+      [SC]*link:*) ;;
+      *) kill -s "$1" "${each#*:}" 2>/dev/null ;;
+    esac
   done
+}
+
+# Sets `indexes` to INDEX=DEVICE of each interface of the devices.
+note_devices() {
+  indexes=
+  for device in $devices; do
+    slot=$root/sys/bus/pci/devices/$device
+    for entry in "$slot/net/"* "$slot"/virtio*/net/*; do
+      { read -r index <"$entry/ifindex"; } 2>/dev/null && indexes="$indexes $index=$device"
+    done
+  done
+}
+
+# Tells which of the noted interfaces are there no more.
+look_for_devices() {
+  noted=$indexes
+  note_devices
+  for each in $noted; do
+    case "$indexes " in
+      *" $each "*) ;;
+      *) tell gone "\"pci\":\"${each#*=}\"" ;;
+    esac
+  done
+}
+
+# An interface was deleted, by its index. If it is one of ours it is looked for now, and again in a second where it is
+# still there: an interface that ends tells so before it is gone, and one that leaves a bridge tells the same.
+deleted() {
+  case "$indexes " in
+    *" $1="*) ;;
+    *) return 0 ;;
+  esac
+  look_for_devices
+  case "$indexes " in
+    *" $1="*)
+      (
+        sleep 1
+        printf '%s look\n' "$token" >&3
+      ) 4>&- 5<&- &
+      ;;
+  esac
 }
 
 # Sets `deaf` to the names of those that do not listen any more, as JSON strings. Who has ended has no open files;
@@ -128,7 +175,7 @@ who_is_deaf() {
 objects_of() {
   usage=$("$1" monitor help 2>&1 </dev/null)
   objects=
-  for object in link address route mroute rule nexthop netconf; do
+  for object in address route mroute rule nexthop netconf; do
     case $usage in
       *"$object"*) objects="$objects $object" ;;
     esac
@@ -169,8 +216,9 @@ end() {
   rm -rf "$dir" "$pids"
 }
 
-port='' token='' version='' # from the configuration
-listeners=''                # NAME:PID of each
+port='' token='' version='' devices='' # from the configuration
+listeners=''                           # NAME:PID of each
+indexes=''                             # INDEX=DEVICE of their interfaces, as the host saw them last
 reader=''
 told=1 # the host was told; what comes now it will see
 end_earlier
@@ -189,10 +237,11 @@ note "$reader"
 if find_tool ip; then
   ip=$path
   objects_of "$ip"
+  listen link "$ip" -o monitor link
   # shellcheck disable=SC2086 # words
   listen ip "$ip" -o monitor $objects
 else
-  listeners="$listeners ip:0"
+  listeners="$listeners link:0 ip:0"
 fi
 if find_tool tc; then listen tc "$path" monitor; fi
 if find_tool ethtool; then listen ethtool "$path" --monitor; fi
@@ -201,6 +250,7 @@ while IFS= read -r line <&3; do
   case $line in
     "$token arm")
       told=
+      note_devices
       signal CONT
       ;;
     "$token ping "*)
@@ -213,11 +263,18 @@ while IFS= read -r line <&3; do
           ;;
       esac
       ;;
+    "$token look") look_for_devices ;;
     "$token stop")
       tell stopped
       exit 0
       ;;
     *)
+      case $line in
+        'Deleted '[0-9]*:*)
+          line=${line#Deleted }
+          deleted "${line%%:*}"
+          ;;
+      esac
       if [ -z "$told" ]; then
         told=1
         signal STOP

@@ -25,7 +25,7 @@ export function watcherVersion(): string {
   return createHash('sha256').update(watcherText()).digest('hex').slice(0, 16);
 }
 
-const PONG_NAMES = ['ip', 'tc', 'ethtool'] as const;
+const LISTENERS = ['link', 'ip', 'tc', 'ethtool'] as const;
 
 /** One line that the watcher sends. The guest is not trusted: everything is bounded. */
 export const WatcherEvent = z.discriminatedUnion('e', [
@@ -37,8 +37,10 @@ export const WatcherEvent = z.discriminatedUnion('e', [
   }),
   /** Something may be another than it was; no more is said until `arm`. */
   z.object({ e: z.literal('changed') }),
+  /** A device has no interface any more. */
+  z.object({ e: z.literal('gone'), pci: z.string().max(32) }),
   /** `deaf`: those that should listen and do not run (any more). */
-  z.object({ e: z.literal('pong'), n: z.number().int(), deaf: z.array(z.enum(PONG_NAMES)).max(8) }),
+  z.object({ e: z.literal('pong'), n: z.number().int(), deaf: z.array(z.enum(LISTENERS)).max(8) }),
   z.object({ e: z.literal('stopped') }),
 ]);
 export type WatcherEvent = z.infer<typeof WatcherEvent>;
@@ -56,12 +58,20 @@ export function parseWatcherEvent(line: string): WatcherEvent | undefined {
   }
 }
 
+export interface WatcherOptions {
+  /** Device of the watcher's virtio-serial port in the guest. */
+  port: string;
+  /** PCI addresses in the guest of the devices that are told when they are gone. */
+  devices: readonly string[];
+}
+
 /**
  * The script that puts the watcher into the guest and starts it, ending any earlier one; it detaches itself. Fails with
  * 3 when the guest has no such port, with 4 when it has no iproute2.
  */
-export function startScript(port: string, token: string = randomBytes(4).toString('hex')): string {
-  const config = assignments({ port, token, version: watcherVersion() });
+export function startScript({ port, devices }: WatcherOptions): string {
+  const token = randomBytes(4).toString('hex');
+  const config = assignments({ port, token, version: watcherVersion(), devices: devices.join(' ') });
   const dir = WATCHER_DIRECTORY;
   return [
     'umask 077',
@@ -83,11 +93,11 @@ export function startScript(port: string, token: string = randomBytes(4).toStrin
  */
 export async function startWatcher(
   shell: GuestShell,
-  port: string,
+  options: WatcherOptions,
   signal: AbortSignal,
 ): Promise<'started' | 'no port' | 'no iproute2'> {
   const { code, stderr, stdout } = await shell.exec(['/bin/sh', '-s'], {
-    input: startScript(port),
+    input: startScript(options),
     env: { PATH, LC_ALL: 'C' },
     signal,
   });
