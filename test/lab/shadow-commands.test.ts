@@ -258,7 +258,11 @@ describe('shadow commands', needsNetworkRights(), () => {
     await seen;
     await watch.end();
     const types = watch.events.map(({ type }) => type).filter((type) => type !== 'changed');
-    assert.deepEqual(types, ['watching', 'away', 'watching', 'away', 'watching', 'ended']);
+    // on a loaded machine an answer may come late, and the watch looks for its watcher once more
+    assert.match(
+      types.join(' '),
+      /^(away )*watching( away)+ watching( away)+ watching( away watching)* ended$/,
+    );
     assert.equal((await inGuest(WATCHERS)).trim(), '0');
   });
 

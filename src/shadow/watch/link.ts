@@ -90,9 +90,11 @@ export class WatcherLink {
     const lost = this.closed.then((why) => {
       throw new ShadowferryError('WATCHER_LOST', { why });
     });
-    lost.catch(() => {}); // it comes in any case, when nobody waits any more
+    const either = Promise.race([promise, lost]);
+    // the loss comes in any case, also when nobody waits any more, or never did because the time was over
+    either.catch(() => {});
     try {
-      return await raceSignal(Promise.race([promise, lost]), signal);
+      return await raceSignal(either, signal);
     } finally {
       this.#waiters.delete(waiter);
     }
