@@ -16,6 +16,7 @@ export type ProgramCommand =
   | 'adopt'
   | 'rollback'
   | 'giveback'
+  | 'attach'
   | 'rescan'
   | 'stop'
   | `ping ${number}`;
