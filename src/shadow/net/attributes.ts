@@ -29,6 +29,7 @@ import type { Address, Attribute, LinkState, NetShadow, Route, Upper } from './m
 import { portAttributes } from './plan-port.ts';
 import { filterValue } from './plan-tc.ts';
 import { xdpValue } from './plan-xdp.ts';
+import { routeWords } from './route-words.ts';
 import { asShadow } from './uppers/layers.ts';
 import { nexthopValue } from './uppers/nexthop-value.ts';
 
@@ -151,12 +152,9 @@ export function addressValue(address: Address, name: string): string {
 
 function routeValue(route: Route, name: string): string {
   const words: string[] = route.automatic ? ['automatic'] : [];
-  for (let at = 0; at < route.args.length; at++) {
-    const word = route.args[at] ?? '';
-    const before = route.args[at - 1];
-    if (word === 'expires' && before !== 'dev')
-      at += 1; // it runs
-    else words.push(before === 'dev' && word === name ? '{dev}' : word);
+  for (const { word, values } of routeWords(route.args)) {
+    if (word === 'expires') continue; // it runs
+    words.push(word, ...(word === 'dev' && values[0] === name ? ['{dev}'] : values));
   }
   return words.join(' ');
 }

@@ -16,6 +16,7 @@ import type {
   TcClass,
   TcFilter,
 } from './model.ts';
+import { routeWords, splitNexthops } from './route-words.ts';
 
 /** Fields of a link that are attributes. `ifindex` and `name` are attributes too: they are what `replay` may lose. */
 export type LinkField = keyof LinkState;
@@ -45,15 +46,10 @@ const ROUTE_IDENTITY = ['tos', 'metric', 'via'] as const;
 export function routeKey(route: Pick<Route, 'family' | 'table' | 'type' | 'destination' | 'args'>): string {
   let key = `route.${route.family}.${route.table}.${route.destination}`;
   if (route.type !== 'unicast') key += `,type=${route.type}`;
-  const own = route.args.includes('nexthop')
-    ? route.args.slice(0, route.args.indexOf('nexthop'))
-    : route.args;
+  const { own } = splitNexthops(routeWords(route.args));
   for (const name of ROUTE_IDENTITY) {
-    const at = own.indexOf(name);
-    if (at < 0) continue;
-    const first = own[at + 1] ?? '';
-    const value = name === 'via' && (first === 'inet' || first === 'inet6') ? (own[at + 2] ?? '') : first;
-    key += `,${name}=${value}`;
+    const value = own.find(({ word }) => word === name)?.values.at(-1);
+    if (value !== undefined) key += `,${name}=${value}`;
   }
   return key;
 }

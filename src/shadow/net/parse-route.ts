@@ -4,6 +4,7 @@
  */
 import type { Report } from './capture-text.ts';
 import type { Route, Rule } from './model.ts';
+import { ENCAP_WORDS, FLAGS, METRICS } from './route-words.ts';
 
 /** Interfaces that a route can leave by and be of interest. */
 export interface Interfaces {
@@ -24,16 +25,9 @@ const TYPES = new Set(
 );
 /** Made and removed by the kernel with an address; never of interest. */
 const OF_ADDRESSES = new Set(['local', 'broadcast', 'anycast', 'multicast']);
-/** Metrics that take one value, with an optional `lock` before it. */
-const METRICS = new Set(
-  'mtu advmss rtt rttvar window cwnd ssthresh reordering hoplimit initcwnd initrwnd rto_min quickack congctl fastopen_no_cookie features'.split(
-    ' ',
-  ),
-);
 const WORDS = new Set(
   'tos dsfield from table proto scope src metric realm realms weight ttl-propagate'.split(' '),
 );
-const FLAGS = new Set(['onlink', 'pervasive']);
 /** State that the kernel or hardware adds. */
 const STATE = new Set(
   'linkdown dead unresolved offload rt_offload trap rt_trap offload_failed rt_offload_failed notify'.split(
@@ -42,11 +36,6 @@ const STATE = new Set(
 );
 /** State with a value. */
 const STATE_WORDS = new Set(['error', 'uid', 'users', 'age', 'used']);
-const ENCAP_WORDS: Record<string, ReadonlySet<string>> = {
-  ip: new Set(['id', 'src', 'dst', 'ttl', 'tos']),
-  ip6: new Set(['id', 'src', 'dst', 'hoplimit', 'tc']),
-};
-
 /** `PRIORITY:<tab>RULE`, in the same section as the routes. */
 const RULE = /^(\d+):\t(.*)$/;
 

@@ -4,6 +4,7 @@ import { addressKey, neighbourKey, routeKey, ruleKey } from './keys.ts';
 import type { Address, Neighbour, NetShadow, Route } from './model.ts';
 import { type Draft, draft, type Findings } from './plan-draft.ts';
 import type { Stage } from './plan-model.ts';
+import { joinWords, ownValue, routeWords, splitNexthops } from './route-words.ts';
 
 /** Neighbours that are asked at once whether they are still there when no gateway is known. */
 const ANNOUNCE_TO = 8;
@@ -66,14 +67,9 @@ export function addressDrafts(shadow: NetShadow, findings: Findings): Draft[] {
 
 /** Arguments of a route that decide which earlier route `ip route replace` overwrites. */
 function slot(route: Route): string {
-  const named = (name: string) => {
-    const at = route.args.indexOf(name);
-    return at < 0 ? '' : (route.args[at + 1] ?? '');
-  };
+  const named = (name: string) => ownValue(route.args, name) ?? '';
   return [route.family, route.table, route.destination, named('tos'), named('metric')].join(' ');
 }
-
-const leadsBy = (route: Route, name: string): boolean => route.args.includes(name);
 
 /** Arguments of one route; `default` is spelled so that its family shows, as one batch holds both families. */
 export function routeArguments(route: Route, verb: 'replace' | 'append', dev: string): string[] {
@@ -82,27 +78,24 @@ export function routeArguments(route: Route, verb: 'replace' | 'append', dev: st
   const argv = ['route', verb];
   if (route.type !== 'unicast') argv.push(route.type);
   argv.push(destination);
-  const multipath = leadsBy(route, 'nexthop') || leadsBy(route, 'nhid');
   // `ip` wants the next hops last
-  const hops = route.args.indexOf('nexthop');
-  const [own, nexthops] = hops < 0 ? [route.args, []] : [route.args.slice(0, hops), route.args.slice(hops)];
-  argv.push(...own);
-  if (!own.includes('dev') && !multipath) argv.push('dev', dev);
-  if (!own.includes('table') && route.table !== 'main') argv.push('table', route.table);
-  return [...argv, ...nexthops];
+  const { own, nexthops } = splitNexthops(routeWords(route.args));
+  const has = (name: string) => own.some(({ word }) => word === name);
+  argv.push(...joinWords(own));
+  if (!has('dev') && !has('nhid') && nexthops.length === 0) argv.push('dev', dev);
+  if (!has('table') && route.table !== 'main') argv.push('table', route.table);
+  return [...argv, ...joinWords(nexthops)];
 }
 
 /** Seconds for which a route from a router's advertisement is bridged over; the router is asked at once. */
 const ADVERTISED_SECONDS = 60;
 
-const isAdvertised = ({ args }: Route): boolean =>
-  args.some((word, at) => word === 'proto' && args[at + 1] === 'ra');
+const isAdvertised = ({ args }: Route): boolean => ownValue(args, 'proto') === 'ra';
 
 /** The route for as long as it takes the router to say it again. */
 function bridgedOver(route: Route): Route {
-  const at = route.args.indexOf('expires');
-  const args = at < 0 ? route.args : [...route.args.slice(0, at), ...route.args.slice(at + 2)];
-  return { ...route, args: [...args, 'expires', String(ADVERTISED_SECONDS)] };
+  const lasting = routeWords(route.args).filter(({ word }) => word !== 'expires');
+  return { ...route, args: [...joinWords(lasting), 'expires', String(ADVERTISED_SECONDS)] };
 }
 
 /**
@@ -121,8 +114,11 @@ function routeDrafts(shadow: NetShadow): Draft[] {
     if (!route.automatic || isOfNoAddress(route, shadow)) return [route];
     return isAdvertised(route) ? [bridgedOver(route)] : [];
   });
-  const viaGateway = (route: Route) => leadsBy(route, 'via') || leadsBy(route, 'nexthop');
-  const ordered = [...wanted.filter((r) => !viaGateway(r)), ...wanted.filter(viaGateway)];
+  const viaGateway = ({ args }: Route) =>
+    routeWords(args).some(({ word }) => word === 'via' || word === 'nexthop');
+  const [direct, through]: [Route[], Route[]] = [[], []];
+  for (const route of wanted) (viaGateway(route) ? through : direct).push(route);
+  const ordered = [...direct, ...through];
   const taken = new Set<string>();
   return ordered.map((route) => {
     const place = slot(route);
@@ -158,11 +154,7 @@ const isStatic = (neighbour: Neighbour): boolean =>
 function gatewaysOf(routes: readonly Route[]): Set<string> {
   const gateways = new Set<string>();
   for (const { args } of routes) {
-    for (const [at, word] of args.entries()) {
-      if (word !== 'via') continue;
-      const next = args[at + 1] ?? '';
-      gateways.add(next === 'inet' || next === 'inet6' ? (args[at + 2] ?? '') : next);
-    }
+    for (const { word, values } of routeWords(args)) if (word === 'via') gateways.add(values.at(-1) ?? '');
   }
   return gateways;
 }
