@@ -239,6 +239,7 @@ export function compilePlan(plan: ReplayPlan, dir: string): GuestFile[] {
     continuity: plan.continuity,
     standby: plan.standbyName ?? '',
     made: madeBy(plan) ?? '',
+    queues: plan.sets.attach.some(({ tool, argv }) => tool === 'tc' && argv[0] === 'qdisc') ? '1' : '',
   });
   const sets: OperationSet[] = ['adopt', 'leave', 'attach', 'giveback'];
   return [

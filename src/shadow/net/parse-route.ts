@@ -4,7 +4,7 @@
  */
 import type { Report } from './capture-text.ts';
 import type { Route, Rule } from './model.ts';
-import { ENCAP_WORDS, FLAGS, METRICS } from './route-words.ts';
+import { ENCAP_WORDS, FLAGS, joinWords, METRICS, routeWords, splitNexthops } from './route-words.ts';
 
 /** Interfaces that a route can leave by and be of interest. */
 export interface Interfaces {
@@ -135,17 +135,11 @@ function hop(words: Words, family: Route['family']): Hop {
   return found;
 }
 
-/** What is left of a route's arguments when a nexthop object says how it leaves. */
-function withoutHop(args: readonly string[]): string[] {
-  const kept: string[] = [];
-  for (let at = 0; at < args.length; at++) {
-    const word = args[at] ?? '';
-    if (word === 'via') at += args[at + 1] === 'inet' || args[at + 1] === 'inet6' ? 2 : 1;
-    else if (word === 'dev') at += 1;
-    else if (word !== 'onlink') kept.push(word);
-  }
-  return kept;
-}
+/** The route without its way, which its nexthop object has: neither a gateway nor a device may stand beside that. */
+const withoutHop = (args: readonly string[]): string[] =>
+  joinWords(
+    splitNexthops(routeWords(args)).own.filter(({ word }) => !['via', 'dev', 'onlink'].includes(word)),
+  );
 
 /** What `ip route add` assumes anyway; IPv6 routes have no scope of their own. */
 const isDefault = (word: string, value: string, family: Route['family']): boolean =>
@@ -216,10 +210,7 @@ export function parseRoutes(
       }
       if (route.automatic && OF_ADDRESSES.has(route.type)) continue;
       if (nexthopObject !== undefined && interfaces.nexthops?.has(nexthopObject)) {
-        const own = route.args.includes('nexthop')
-          ? route.args.slice(0, route.args.indexOf('nexthop'))
-          : route.args;
-        route.args = ['nhid', nexthopObject, ...withoutHop(own)];
+        route.args = ['nhid', nexthopObject, ...withoutHop(route.args)];
         route.multipath = false;
       } else if (nexthopObject !== undefined)
         report('nexthop', `${line}: object ${nexthopObject} becomes a plain next hop`);

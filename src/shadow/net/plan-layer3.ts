@@ -104,13 +104,13 @@ function bridgedOver(route: Route): Route {
  */
 const isOfNoAddress = ({ family, type, args }: Route, { addresses }: NetShadow): boolean =>
   type === 'unicast' &&
-  args.some((word, at) => word === 'proto' && args[at + 1] === 'kernel') &&
+  ownValue(args, 'proto') === 'kernel' &&
   addresses.some((each) => each.family === family && each.flags.includes('noprefixroute'));
 
 /** A gateway must be reachable on the link when its route is added: routes without a gateway go first. */
 function routeDrafts(shadow: NetShadow): Draft[] {
   const wanted = shadow.routes.flatMap((route) => {
-    if (leadsBy(route, 'nhid')) return []; // after its nexthop object, see nexthopDrafts
+    if (ownValue(route.args, 'nhid') !== undefined) return []; // after its nexthop object, see nexthopDrafts
     if (!route.automatic || isOfNoAddress(route, shadow)) return [route];
     return isAdvertised(route) ? [bridgedOver(route)] : [];
   });

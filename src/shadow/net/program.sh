@@ -543,11 +543,24 @@ finish_claim() {
   return 1
 }
 
+# A device that was given its state before is made as a new one where that cannot be given twice: some qdiscs refuse
+# to be told again what they are (fq_codel its flows, htb anything).
+unqueue() {
+  if [ "$standin" != none ] || [ -z "$queues" ] || ! tool tc; then return 0; fi
+  for place in root clsact ingress; do
+    "$path" qdisc delete dev "$current" "$place" >/dev/null 2>&1
+  done
+}
+
 attach() {
   waiting=
   if ! claim; then
     look_again
     return 0
+  fi
+  if [ -n "$again" ]; then
+    again=
+    unqueue
   fi
   claimed=$found_index
   waiting=1
@@ -560,6 +573,7 @@ attach() {
     # udev renamed it under our hands: everything is done again
     claimed=
     waiting=
+    again=1
     look_again
     return 0
   fi
@@ -601,7 +615,10 @@ progress() {
 finished() {
   emit 'done'
   if [ -r "$dir.manager/state" ]; then
-    sh "$dir.manager/manager.sh" "$dir.manager" giveback </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 9>&- &
+    # in a session of its own, as it goes on when the program and all of its group are ended
+    set -- sh "$dir.manager/manager.sh" "$dir.manager" giveback
+    if command -v setsid >/dev/null 2>&1; then set -- setsid "$@"; fi
+    "$@" </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 9>&- &
   fi
 }
 
@@ -720,6 +737,7 @@ obey() {
     attach)
       claimed=''
       seen=''
+      again=1
       look
       ;;
     rescan)
@@ -769,6 +787,7 @@ reset() {
   seen=''          # index of the last device that was told
   stepped_aside='' # index of the last device that had to wait for its name
   refused_claim='' # index of the last device that could not get its name
+  again=''         # the device had the state before
   looking_again='' # a look is on its way
   looked_again=''  # this look is that one: what was in the way had its time
   waiting=''       # not empty: `active` is still to come, and so far there were
@@ -782,7 +801,7 @@ reset() {
   set_name=''
   failed=0
   # from the plan
-  match_mac='' match_pci='' device='' interface='' standin='' made=''
+  match_mac='' match_pci='' device='' interface='' standin='' made='' queues=''
 }
 
 start() {

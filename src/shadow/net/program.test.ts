@@ -31,6 +31,12 @@ async function withGuest(
 const expectedCalls = (operations: readonly Operation[]): string[][] =>
   operations.filter(({ tool }) => tool !== 'write').map(({ tool, argv }) => [tool, ...argv]);
 
+/** What the command `attach` does to a device that may have the plan's queueing already. */
+const unqueueing = (plan: ReplayPlan): string[][] =>
+  plan.sets.attach.some(({ tool }) => tool === 'tc')
+    ? ['root', 'clsact', 'ingress'].map((place) => ['tc', 'qdisc', 'delete', 'dev', plan.deviceName, place])
+    : [];
+
 /** Last value written to each file, under the name that it has in the end. */
 function expectedFiles(operations: readonly Operation[], renamed: [string, string]): Map<string, string> {
   const files = new Map<string, string>();
@@ -63,7 +69,7 @@ describe('the program', () => {
             await guest.start(each, plan);
             guest.command('attach');
             await guest.event('replayed');
-            assert.deepEqual(guest.calls(), expectedCalls(plan.sets.attach));
+            assert.deepEqual(guest.calls(), [...unqueueing(plan), ...expectedCalls(plan.sets.attach)]);
             const wanted = expectedFiles(plan.sets.attach, ['', '']);
             for (const [file, value] of wanted) assert.equal(guest.inTree(file), value, file);
             assert.equal(guest.events().find((event) => event.e === 'replayed')?.failed, 0);

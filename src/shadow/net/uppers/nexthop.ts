@@ -6,6 +6,7 @@ import type { NetShadow, Nexthop, Route } from '../model.ts';
 import { type Draft, draft } from '../plan-draft.ts';
 import { routeArguments } from '../plan-layer3.ts';
 import type { Stage } from '../plan-model.ts';
+import { ownValue } from '../route-words.ts';
 
 const Text = z.union([z.string(), z.number()]).transform(String);
 
@@ -109,7 +110,7 @@ function nexthopArguments({ id, args }: Nexthop): string[] {
   ];
 }
 
-const byObject = ({ args }: Route): boolean => args.includes('nhid');
+const byObject = ({ args }: Route): boolean => ownValue(args, 'nhid') !== undefined;
 
 /**
  * Nexthop objects and the routes that use them. The kernel takes such an object only on an interface that is up and has
