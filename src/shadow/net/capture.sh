@@ -85,7 +85,10 @@ if [ "$pci" = - ]; then
   [ -e "$class/$carrying" ] || carrying=
 else
   carrying=
-  for dir in "$devices/$pci"/net/* "$devices/$pci"/virtio[0-9]*/net/*; do
+  # names may begin with a dot
+  for dir in "$devices/$pci"/net/* "$devices/$pci"/net/.[!.]* "$devices/$pci"/net/..?* \
+    "$devices/$pci"/virtio[0-9]*/net/* "$devices/$pci"/virtio[0-9]*/net/.[!.]* \
+    "$devices/$pci"/virtio[0-9]*/net/..?*; do
     [ -e "$dir" ] || continue
     # The master and the standby of a failover share the standby's PCI function: neither is a direct device.
     [ -e "$dir/bonding" ] && continue
@@ -195,7 +198,7 @@ vector_facts() {
   done
   if value_of "/proc/irq/$2/smp_affinity"; then fact "$1" "irq/$2/smp_affinity" "$value"; fi
 }
-for dir in "$class"/*; do
+for dir in "$class"/* "$class"/.[!.]* "$class"/..?*; do
   name=${dir##*/}
   if [ -e "$dir/device" ] || [ "$name" = "$device" ] || [ "$name" = "$carrying" ] ||
     [ -e "$class/$carrying/lower_$name" ]; then
@@ -234,7 +237,7 @@ sysctls_of_uppers() {
   grep -H '' "$@" 2>/dev/null </dev/null
   close 0
 }
-for dir in "$class"/*; do
+for dir in "$class"/* "$class"/.[!.]* "$class"/..?*; do
   if [ -e "$dir/device" ] || [ "${dir##*/}" = "$carrying" ]; then continue; fi
   below=
   if value_of "$dir/iflink"; then below=$value; fi

@@ -116,7 +116,7 @@ describe('capture.sh', { skip }, () => {
     it(`says everything under ${shell.join(' ')}`, async (t) => {
       const there = await exec(['sh', '-c', `command -v ${program}`], { allowFailure: true });
       if (there.code !== 0) return t.skip(`${program} is not installed`);
-      for (const name of ['eth0', '-d"\'$*é\\x']) {
+      for (const name of ['eth0', '-d"\'$*é\\x', '.eth0', '..x', 'via']) {
         const { shadow } = await capture(shell, name, setup);
         assert.equal(shadow.hardware?.name, name);
         assert.equal(shadow.hardware?.pciId, '8086:10d3');
@@ -137,36 +137,39 @@ describe('capture.sh', { skip }, () => {
     assert.deepEqual(attributesOf(other), attributesOf(shadow));
   });
 
-  it('reads routes so that they come back from their arguments', async () => {
-    const addresses = 'ip addr add 10.77.0.10/24 dev DEV\nip addr add fd77::10/64 dev DEV nodad\n';
-    const add = (route: string) => `ip ${/^(fd|default)/.test(route) ? '-6 ' : ''}route add ${route}`;
-    const { shadow, again } = await capture(
-      ['dash'],
-      'eth0',
-      addresses + ROUTES.map(add).join('\n'),
-      (seen) =>
-        [
-          addresses.replaceAll('DEV', 'eth0'),
-          ...seen.routes
-            .filter(({ automatic }) => !automatic)
-            .map(({ family, type, destination, args }) =>
-              shellCommand([
-                'ip',
-                family === 'inet6' ? '-6' : '-4',
-                'route',
-                'add',
-                type,
-                destination,
-                ...args,
-              ]),
-            ),
-        ].join('\n'),
-    );
-    assert.equal(shadow.routes.filter(({ automatic }) => !automatic).length, ROUTES.length);
-    assert.ok(again);
-    const changed = verify(shadow, again).filter(({ fate }) => fate !== 'restored');
-    assert.deepEqual(changed, [], summary(verify(shadow, again)).text);
-  });
+  for (const name of ['eth0', 'via', 'metric', 'tos', 'nexthop', 'dev', '.x'])
+    it(`reads routes of ${name} so that they come back from their arguments`, async () => {
+      const addresses = 'ip addr add 10.77.0.10/24 dev DEV\nip addr add fd77::10/64 dev DEV nodad\n';
+      const add = (route: string) => `ip ${/^(fd|default)/.test(route) ? '-6 ' : ''}route add ${route}`;
+      const { shadow, again } = await capture(
+        ['dash'],
+        name,
+        addresses + ROUTES.map(add).join('\n'),
+        (seen) =>
+          [
+            addresses.replaceAll('DEV', name),
+            ...seen.routes
+              .filter(({ automatic }) => !automatic)
+              .map(({ family, type, destination, args }) =>
+                shellCommand([
+                  'ip',
+                  family === 'inet6' ? '-6' : '-4',
+                  'route',
+                  'add',
+                  type,
+                  destination,
+                  ...args,
+                ]),
+              ),
+          ].join('\n'),
+      );
+      assert.equal(shadow.routes.filter(({ automatic }) => !automatic).length, ROUTES.length);
+      // a word of ip's language as a name makes no other keys
+      assert.ok(attributesOf(shadow).some(({ key }) => key === 'route.inet.main.10.6.0.0/16'));
+      assert.ok(again);
+      const changed = verify(shadow, again).filter(({ fate }) => fate !== 'restored');
+      assert.deepEqual(changed, [], summary(verify(shadow, again)).text);
+    });
 
   it('says that there is no such device', async () => {
     const run = shellCommand(['sh', script, ...captureArgs(identity)]);
