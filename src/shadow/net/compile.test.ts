@@ -123,7 +123,7 @@ describe('compilePlan', () => {
     assert.throws(() => compilePlan(plan, DIR), RangeError);
   });
 
-  it('compiles 10,000 routes within 200 ms of processor time, into one batch', () => {
+  it('compiles 10,000 routes within half a second of processor time, into one batch', () => {
     const routes = Array.from({ length: 10_000 }, (_, n) =>
       route(`10.${n >> 8}.${n & 255}.0/24`, ['via', '10.77.0.1', 'dev', 'eth0']),
     );
@@ -131,7 +131,7 @@ describe('compilePlan', () => {
     const started = process.cpuUsage();
     const files = compilePlan(planReplay(given, { continuity: 'replay' }), DIR);
     const { user, system } = process.cpuUsage(started);
-    assert.ok(user + system < 200_000, `${user + system} µs`);
+    assert.ok(user + system < 500_000, `${user + system} µs`);
     assert.ok(text(files, 'attach.1.ip').split('\n').length > 10_000);
     // the program reads the steps word by word: the routes are not among them
     assert.ok(text(files, 'attach.steps').length < 10_000);

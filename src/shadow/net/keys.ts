@@ -16,7 +16,7 @@ import type {
   TcClass,
   TcFilter,
 } from './model.ts';
-import { routeWords, splitNexthops } from './route-words.ts';
+import { ownValue } from './route-words.ts';
 
 /** Fields of a link that are attributes. `ifindex` and `name` are attributes too: they are what `replay` may lose. */
 export type LinkField = keyof LinkState;
@@ -46,9 +46,8 @@ const ROUTE_IDENTITY = ['tos', 'metric', 'via'] as const;
 export function routeKey(route: Pick<Route, 'family' | 'table' | 'type' | 'destination' | 'args'>): string {
   let key = `route.${route.family}.${route.table}.${route.destination}`;
   if (route.type !== 'unicast') key += `,type=${route.type}`;
-  const { own } = splitNexthops(routeWords(route.args));
   for (const name of ROUTE_IDENTITY) {
-    const value = own.find(({ word }) => word === name)?.values.at(-1);
+    const value = ownValue(route.args, name);
     if (value !== undefined) key += `,${name}=${value}`;
   }
   return key;

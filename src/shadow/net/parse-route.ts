@@ -4,7 +4,7 @@
  */
 import type { Report } from './capture-text.ts';
 import type { Route, Rule } from './model.ts';
-import { ENCAP_WORDS, FLAGS, joinWords, METRICS, routeWords, splitNexthops } from './route-words.ts';
+import { ENCAP_WORDS, FLAGS, joinWords, METRICS, nexthopsAt, routeWords } from './route-words.ts';
 
 /** Interfaces that a route can leave by and be of interest. */
 export interface Interfaces {
@@ -138,7 +138,9 @@ function hop(words: Words, family: Route['family']): Hop {
 /** The route without its way, which its nexthop object has: neither a gateway nor a device may stand beside that. */
 const withoutHop = (args: readonly string[]): string[] =>
   joinWords(
-    splitNexthops(routeWords(args)).own.filter(({ word }) => !['via', 'dev', 'onlink'].includes(word)),
+    routeWords(args.slice(0, nexthopsAt(args))).filter(
+      ({ word }) => !['via', 'dev', 'onlink'].includes(word),
+    ),
   );
 
 /** What `ip route add` assumes anyway; IPv6 routes have no scope of their own. */

@@ -4,7 +4,7 @@ import { addressKey, neighbourKey, routeKey, ruleKey } from './keys.ts';
 import type { Address, Neighbour, NetShadow, Route } from './model.ts';
 import { type Draft, draft, type Findings } from './plan-draft.ts';
 import type { Stage } from './plan-model.ts';
-import { joinWords, ownValue, routeWords, splitNexthops } from './route-words.ts';
+import { joinWords, nexthopsAt, ownValue, routeWords } from './route-words.ts';
 
 /** Neighbours that are asked at once whether they are still there when no gateway is known. */
 const ANNOUNCE_TO = 8;
@@ -79,12 +79,13 @@ export function routeArguments(route: Route, verb: 'replace' | 'append', dev: st
   if (route.type !== 'unicast') argv.push(route.type);
   argv.push(destination);
   // `ip` wants the next hops last
-  const { own, nexthops } = splitNexthops(routeWords(route.args));
-  const has = (name: string) => own.some(({ word }) => word === name);
-  argv.push(...joinWords(own));
-  if (!has('dev') && !has('nhid') && nexthops.length === 0) argv.push('dev', dev);
-  if (!has('table') && route.table !== 'main') argv.push('table', route.table);
-  return [...argv, ...joinWords(nexthops)];
+  const hops = nexthopsAt(route.args);
+  const has = (name: string) => ownValue(route.args, name) !== undefined;
+  for (let at = 0; at < hops; at += 1) argv.push(route.args[at] ?? '');
+  if (hops === route.args.length && !has('dev') && !has('nhid')) argv.push('dev', dev);
+  if (route.table !== 'main' && !has('table')) argv.push('table', route.table);
+  for (let at = hops; at < route.args.length; at += 1) argv.push(route.args[at] ?? '');
+  return argv;
 }
 
 /** Seconds for which a route from a router's advertisement is bridged over; the router is asked at once. */

@@ -27,47 +27,59 @@ export interface RouteWord {
   values: readonly string[];
 }
 
-/** How many of `rest`, which follows `encap`, belong to it. */
-function encapsulationLength(rest: readonly string[]): number {
-  const [kind = ''] = rest;
+/** How many arguments after the `encap` at `at` belong to it. */
+function encapsulationLength(args: readonly string[], at: number): number {
+  const kind = args[at + 1] ?? '';
   let length = kind === 'mpls' ? 2 : 1;
   const known = ENCAP_VALUES[kind];
-  while (known?.has(rest[length] ?? '')) length += 2;
+  while (known?.has(args[at + 1 + length] ?? '')) length += 2;
   return length;
 }
 
-/** How many of `rest` belong to `word`, which stands before them. */
-function valueCount(word: string, rest: readonly string[]): number {
+/** How many arguments after the word at `at` belong to it. */
+function valueCount(args: readonly string[], at: number): number {
+  const word = args[at] ?? '';
   if (word === 'nexthop' || FLAGS.has(word)) return 0;
-  if (word === 'encap') return encapsulationLength(rest);
-  if (word === 'via') return rest[0] === 'inet' || rest[0] === 'inet6' ? 2 : 1;
-  if (METRICS.has(word)) return rest[0] === 'lock' ? 2 : 1;
-  return 1;
+  if (word === 'encap') return encapsulationLength(args, at);
+  const next = args[at + 1];
+  if (word === 'via') return next === 'inet' || next === 'inet6' ? 2 : 1;
+  return next === 'lock' && METRICS.has(word) ? 2 : 1;
 }
 
+/** A guest may have many thousand routes, each of which is asked for its words by capture, keys and plan. */
+const parsed = new WeakMap<readonly string[], readonly RouteWord[]>();
+
 /** The arguments of a route word by word, of its next hops too; put together again they are the arguments. */
-export function routeWords(args: readonly string[]): RouteWord[] {
+export function routeWords(args: readonly string[]): readonly RouteWord[] {
+  const known = parsed.get(args);
+  if (known !== undefined) return known;
   const found: RouteWord[] = [];
   for (let at = 0; at < args.length; ) {
-    const word = args[at] ?? '';
-    const values = args.slice(at + 1, at + 1 + valueCount(word, args.slice(at + 1, at + 16)));
-    found.push({ word, values });
-    at += 1 + values.length;
+    const end = at + 1 + valueCount(args, at);
+    found.push({ word: args[at] ?? '', values: args.slice(at + 1, end) });
+    at = end;
   }
+  parsed.set(args, found);
   return found;
 }
 
-/** What stands before the first next hop, and what follows from there. */
-export function splitNexthops(words: readonly RouteWord[]): { own: RouteWord[]; nexthops: RouteWord[] } {
-  const at = words.findIndex(({ word }) => word === 'nexthop');
-  return at < 0 ? { own: [...words], nexthops: [] } : { own: words.slice(0, at), nexthops: words.slice(at) };
+/** Where the next hops begin among the arguments; behind the last one where there are none. */
+export function nexthopsAt(args: readonly string[]): number {
+  let at = 0;
+  for (const { word, values } of routeWords(args)) {
+    if (word === 'nexthop') return at;
+    at += 1 + values.length;
+  }
+  return at;
 }
 
 /** Value of a word of the route itself, not of its next hops; of `via` the address alone. */
 export function ownValue(args: readonly string[], word: string): string | undefined {
-  return splitNexthops(routeWords(args))
-    .own.find((each) => each.word === word)
-    ?.values.at(-1);
+  for (const each of routeWords(args)) {
+    if (each.word === 'nexthop') return undefined;
+    if (each.word === word) return each.values.at(-1);
+  }
+  return undefined;
 }
 
 /** The words as arguments. */
