@@ -9,7 +9,7 @@ import { QUEUEING_CASES } from './queueing.ts';
 import { NO_IPV6, SYSCTL_CASES } from './sysctl.ts';
 import { ADAPTED_PROGRAM, LOST_PROGRAM, TRAFFIC_CONTROL_CASES } from './traffic-control.ts';
 import { FEWER_QUEUES, MEDIA_LOSSES, OTHER_VECTORS, TUNING_LOSSES } from './tuning.ts';
-import { UPPER_CASES } from './uppers.ts';
+import { NEXTHOP_CASES, UPPER_CASES } from './uppers.ts';
 
 const only = (cases: readonly AttributeCase[], ...keys: string[]): AttributeCase[] =>
   cases.filter(({ key }) => keys.includes(key));
@@ -30,6 +30,7 @@ export const GROUPS: readonly CaseGroup[] = [
       ...QUEUEING_CASES,
       ...DRIVER_CASES,
       ...TUNING_LOSSES,
+      ...NEXTHOP_CASES,
     ],
   },
   {

@@ -26,6 +26,10 @@ export const UPPER_CASES: readonly AttributeCase[] = [
     set: 'ip link add t42 type vxlan id 42 dev "$dev" remote 10.77.0.2 dstport 4789\nbridge fdb append 02:00:00:00:00:42 dev t42 dst 10.77.0.21',
     read: 'bridge fdb show dev t42 2>/dev/null | grep 02:00:00:00:00:42',
   },
+];
+
+/** To be set last: what resets the link takes it away. */
+export const NEXTHOP_CASES: readonly AttributeCase[] = [
   {
     key: 'nexthop.77',
     set: `${LINKED}\nip nexthop add id 77 via 10.77.0.177 dev "$dev"`,
