@@ -32,6 +32,11 @@ describe('a guest from Debian 13', needsDistroTools(), () => {
         interface: 'lan0',
       });
       vm = await lab.boot({ guest, memoryMiB: 512, standby: 'none' });
+      // its services listen before udev has named the NIC and networkd has configured it
+      await inGuest(
+        vm,
+        'n=0; until ip route show default | grep -q lan0 || [ $n = 100 ]; do n=$((n + 1)); sleep 0.3; done',
+      );
       console.log(`ready after ${Math.round(performance.now() - started)} ms`);
     },
     { timeout: BUILD_MS + 300_000 },

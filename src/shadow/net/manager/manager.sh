@@ -421,6 +421,13 @@ yield_ifupdown() {
 giveback_ifupdown() {
   if [ -z "$masked" ]; then return 0; fi
   if [ -n "$unit" ]; then
+    # bound to a device that systemd does not know yet, it would be stopped at once
+    device_unit=$(systemd-escape --path --suffix=device "/sys/subsystem/net/devices/$interface" 2>/dev/null)
+    tries=0
+    until systemctl --quiet is-active "$device_unit" || [ "$tries" = 150 ]; do
+      tries=$((tries + 1))
+      sleep 0.2 || sleep 1
+    done
     systemctl --quiet --runtime unmask "$unit" >/dev/null 2>&1 || say problem "$unit is still masked"
   else
     rm -f "$root/run/udev/rules.d/80-ifupdown.rules"
