@@ -7,8 +7,9 @@ import { type Bench, parseOptions, runBench } from './bench.ts';
 import { outage } from './outage.ts';
 import { passive } from './passive.ts';
 import { several } from './several.ts';
+import { swap } from './swap.ts';
 
-const BENCHES: readonly Bench[] = [outage, several, passive];
+const BENCHES: readonly Bench[] = [outage, several, passive, swap];
 
 async function main([name, ...args]: readonly string[]): Promise<void> {
   process.env.PATH = pathWithSystemDirectories(process.env.PATH ?? '');
