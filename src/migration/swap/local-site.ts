@@ -26,6 +26,7 @@ class LocalSite implements SwapSite, AsyncDisposable {
   readonly channel: GuestChannel;
   readonly ports: SwapSite['ports'];
   readonly standby = undefined;
+  readonly farewell: string;
   readonly #fifos: FifoPair;
   /** The drivers that the devices had. */
   readonly #drivers: Readonly<Record<Which, string | undefined>>;
@@ -39,6 +40,7 @@ class LocalSite implements SwapSite, AsyncDisposable {
   }) {
     const { devices, fifos } = options;
     this.devices = devices;
+    this.farewell = `${devices.old.id} has no driver now and can be pulled; to use it again: echo ${devices.old.id} > /sys/bus/pci/drivers_probe`;
     this.nic = nicName(devices.old.identity.pciPath);
     this.channel = new GuestChannel(fifos.stream);
     this.ports = { port: fifos.toProgram, reply: fifos.fromProgram };

@@ -312,6 +312,7 @@ export async function settle(run: SwapRun): Promise<Outcome[]> {
   await step(run, 'settle', 'let go of the old device', {}, async () => {
     await site.record();
     await site.release('old');
+    if (facts.results !== undefined && site.farewell !== undefined) warn(run, site.farewell);
   });
   const { shadow, plan, results } = facts;
   // without its device the program waits on, for a device that comes later

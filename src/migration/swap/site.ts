@@ -38,6 +38,9 @@ export interface SwapSite {
   /** PCI path of a standby, and whether its link must be raised and lowered by us. */
   readonly standby: { pciPath: string; manageLink: boolean } | undefined;
 
+  /** What the user must know of the old device once it is out of use; undefined: nothing. */
+  readonly farewell: string | undefined;
+
   /** Whether the subject can be worked on now. Changes nothing. @throws ShadowferryError why not */
   check(signal: AbortSignal): Promise<void>;
   /** Nobody else may take the device from here on. @throws DEVICE_CLAIMED_TWICE */

@@ -84,6 +84,7 @@ export async function deviceToCome(
 
 class VmSite implements SwapSite {
   readonly nic: string;
+  readonly farewell = undefined;
   readonly ports: SwapSite['ports'];
   readonly devices: SwapSite['devices'];
   readonly standby: SwapSite['standby'];
