@@ -170,6 +170,20 @@ describe('fate of dependents', () => {
     assert.ok(!sets.attach.some(({ tool }) => tool === 'nft'));
   });
 
+  it('takes the old index out of a set of interfaces', () => {
+    const set: Dependent = {
+      kind: 'firewall',
+      on: 'eth0',
+      what: 'set inet f s',
+      nft: 'add element inet f s { "eth0" }',
+    };
+    const { sets } = planReplay(shadow({ dependents: [set] }), { continuity: 'replay' });
+    assert.equal(
+      sets.attach.find(({ tool }) => tool === 'nft')?.argv[0],
+      'add element inet f s { 2 }\ndelete element inet f s { 2 }\nadd element inet f s { "eth0" }',
+    );
+  });
+
   it('is no loss where the interface stays', () => {
     const held = { ...given, standIn: bond };
     assert.deepEqual(planReplay(held, { continuity: 'hold' }).losses, []);

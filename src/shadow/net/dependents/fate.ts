@@ -52,6 +52,14 @@ function insteadOfPresent(nft: string): string {
   return chain === undefined ? nft : `flush chain ${chain}\ndelete chain ${chain}\n${nft}`;
 }
 
+/** The index that nobody has any more leaves the set: another device may have it one day. It need not be there. */
+function withoutOld(nft: string, shadow: NetShadow, on: string): string {
+  const set = /^add element (\S+ \S+ \S+) /.exec(nft)?.[1];
+  const index = [shadow, ...(shadow.uppers ?? [])].find(({ link }) => link.name === on)?.link.ifindex;
+  if (set === undefined || index === undefined) return nft;
+  return `add element ${set} { ${index} }\ndelete element ${set} { ${index} }\n${nft}`;
+}
+
 /**
  * What nftables had bound to the old index, bound to the new one: traffic may depend on it.
  * @param present the old interface is still there
@@ -60,5 +68,6 @@ export const firewallDrafts = (shadow: NetShadow, stage: Stage, present: boolean
   (shadow.dependents ?? []).flatMap((dependent) => {
     const { nft } = dependent;
     if (nft === undefined) return [];
-    return [draft(stage, 'nft', [present ? insteadOfPresent(nft) : nft], [dependentKey(dependent)])];
+    const text = withoutOld(present ? insteadOfPresent(nft) : nft, shadow, dependent.on);
+    return [draft(stage, 'nft', [text], [dependentKey(dependent)])];
   });
