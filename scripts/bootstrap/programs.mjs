@@ -76,6 +76,13 @@ export const PROGRAMS = [
     optional: true,
   },
   {
+    name: 'ethtool',
+    package: 'ethtool',
+    why: 'tries the capture in the tests; without it that part is skipped',
+    tasks: ['setup', 'test', 'unit'],
+    optional: true,
+  },
+  {
     name: 'dash',
     package: 'dash',
     why: "runs the guest's scripts in the tests; without it those are skipped",

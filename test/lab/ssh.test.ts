@@ -65,6 +65,7 @@ describe('a guest whose agent may not run programs', { skip }, () => {
 
   after(async () => {
     probes?.kill();
+    if (vm !== undefined) await disconnectVm(vm);
     await lab?.dispose();
   });
 

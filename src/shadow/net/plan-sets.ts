@@ -8,7 +8,14 @@ import { driverDrafts, fittingMtu } from './plan-driver.ts';
 import { addressDrafts, announceDrafts, carrierDrafts, onwardDrafts } from './plan-layer3.ts';
 import type { Stage } from './plan-model.ts';
 import { portDrafts } from './plan-port.ts';
-import { altnameDrafts, ipv6LinkDrafts, linkDrafts, multicastDrafts, sysctlDrafts } from './plan-settings.ts';
+import {
+  altnameDrafts,
+  ipv6LinkDrafts,
+  linkDrafts,
+  linkedSysctlDrafts,
+  multicastDrafts,
+  sysctlDrafts,
+} from './plan-settings.ts';
 import { clearTcDrafts, tcDrafts } from './plan-tc.ts';
 import { clearXdpDrafts, xdpDrafts } from './plan-xdp.ts';
 import { nexthopDrafts } from './uppers/nexthop.ts';
@@ -207,6 +214,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       ...tcDrafts(shadow, names.interface, found),
       ...multicastDrafts(shadow),
       ...nexthopDrafts(shadow, 'linked'),
+      ...linkedSysctlDrafts(shadow),
     ];
   }
   // The bond hands its MTU down when it takes a member, and takes none that cannot have it. It may have less now than
@@ -237,6 +245,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
     ...(context.standby === undefined ? carrierDrafts(shadow) : []),
     // where the link never went they are there, and are replaced by themselves; a giveback needs them too
     ...nexthopDrafts(shadow, 'linked'),
+    ...linkedSysctlDrafts(shadow),
   ];
 }
 

@@ -56,6 +56,15 @@ export function sysctlDrafts(shadow: NetShadow, preparing: string): Draft[] {
   });
 }
 
+/** The kernel takes the link's MTU for IPv6's whenever the link comes: what is smaller is set again after that. */
+export function linkedSysctlDrafts(shadow: NetShadow): Draft[] {
+  return shadow.sysctls
+    .filter(({ path }) => path === 'ipv6/conf/{dev}/mtu')
+    .map((sysctl) =>
+      write('linked', sysctlFile(sysctl.path, shadow.link.name), sysctl.value, [sysctlKey(sysctl)]),
+    );
+}
+
 /** Which settings of a link an interface needs. */
 export interface LinkOptions {
   stage: Stage;

@@ -157,7 +157,11 @@ function tuning(key: string, found: string | undefined, context: Context): Tunin
   if (setting === undefined) return undefined;
   const there = { device, tuning: after.driver?.tuning ?? [], layout: after.driver?.layout };
   const fate = tuningFate(setting, there);
-  if (fate !== undefined || found === undefined || failure(key, context) !== undefined) return fate;
+  if (fate !== undefined || failure(key, context) !== undefined) return fate;
+  if (found === undefined && key.startsWith('media.')) {
+    return { fate: 'lost', why: `${device} shows no such setting of its link` };
+  }
+  if (found === undefined) return undefined;
   return changedFate(setting, found, before.driver, there);
 }
 

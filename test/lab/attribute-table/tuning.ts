@@ -69,7 +69,7 @@ export const MEDIA_LOSSES: readonly AttributeCase[] = [
     key: 'media.advertise',
     set: 'ethtool -s "$dev" advertise 0x28',
     read: `ethtool "$dev" | grep -A 2 'Advertised link modes:'`,
-    expect: { fate: 'lost', why: /not supported|invalid/i },
+    expect: { fate: 'lost', why: /no such setting of its link|not supported|invalid/i },
   },
 ];
 
