@@ -199,6 +199,12 @@ const BAD: Case[] = [
     says: /JSON of something else/,
   },
   {
+    name: 'a continuity of a NIC that is not there',
+    args: ['migrate', 'web1', '--to', 'b', '--continuity', 'net7=hold'],
+    code: 'UNKNOWN_DEVICE',
+    says: /continuityOf\.net7/,
+  },
+  {
     name: 'a plan that is null',
     args: ['migrate', '--plan', file('null')],
     code: 'PLAN_INVALID',
@@ -208,7 +214,7 @@ const BAD: Case[] = [
     name: 'a plan of another schema',
     args: ['migrate', '--plan', file('schema')],
     code: 'PLAN_INVALID',
-    says: /its schema is 2/,
+    says: /its schema is 1/,
   },
   {
     name: 'a plan that was cut off',
@@ -220,7 +226,7 @@ const BAD: Case[] = [
     name: 'a plan without a part',
     args: ['migrate', '--plan', file('part')],
     code: 'PLAN_INVALID',
-    says: /replay\.match: /,
+    says: /nics\.0\.replay\.match: /,
   },
   {
     name: 'a plan with an unknown continuity',
@@ -266,12 +272,6 @@ const WITHOUT_LAB: Case[] = [
     args: ['lab', 'up', '--devices-a', 'e1000e@'],
     code: 'INPUT_FIELD',
     says: /--devices-a: "" is no name of a network/,
-  },
-  {
-    name: 'a continuity of a NIC that is not there',
-    args: ['migrate', 'web1', '--to', 'b', '--continuity', 'net7=hold'],
-    code: 'UNKNOWN_DEVICE',
-    says: /continuityOf\.net7/,
   },
   {
     name: 'an unknown continuity of one NIC',
@@ -336,9 +336,11 @@ describe('bad input changes nothing', needsNetworkRights(), () => {
     writeFileSync(file('text'), 'not a plan\n');
     writeFileSync(file('other'), '{"type":"result","schema":1}');
     writeFileSync(file('null'), 'null');
-    writeFileSync(file('schema'), JSON.stringify({ ...plan, schema: 2 }));
+    writeFileSync(file('schema'), JSON.stringify({ ...plan, schema: 1 }));
     writeFileSync(file('truncated'), text.slice(0, text.length / 2));
-    writeFileSync(file('part'), JSON.stringify({ ...plan, replay: { ...plan.replay, match: undefined } }));
+    const [planned] = plan.nics;
+    const nics = [{ ...planned, replay: { ...planned.replay, match: undefined } }];
+    writeFileSync(file('part'), JSON.stringify({ ...plan, nics }));
     writeFileSync(file('mode'), JSON.stringify({ ...plan, request: { ...plan.request, continuity: 'x' } }));
   });
 
