@@ -21,10 +21,12 @@ export interface LabHostOptions {
   devices: readonly HostDevice[];
   /** Names of the networks that VMs are on, in the order of their numbers. */
   networks: readonly string[];
+  /** Of taps, bytes. */
+  mtu: number;
 }
 
 export function labHost(options: LabHostOptions): Host {
-  const { lab, name, index, directory, qemu, devices, networks } = options;
+  const { lab, name, index, directory, qemu, devices, networks, mtu } = options;
   const segmentOf = (network: string) => {
     const n = networks.indexOf(network);
     if (n >= 0) return segment(n);
@@ -47,7 +49,11 @@ export function labHost(options: LabHostOptions): Host {
       const { bridge } = segmentOf(network);
       await this.removeTap(tap);
       const several = queues === 1 ? '' : ' multi_queue';
-      await ipBatch(netns, [`tuntap add dev ${tap} mode tap${several}`, ...port(tap, bridge)]);
+      await ipBatch(netns, [
+        `tuntap add dev ${tap} mode tap${several}`,
+        `link set dev ${tap} mtu ${mtu}`,
+        ...port(tap, bridge),
+      ]);
     },
     ...(findProgram('nft') === undefined
       ? {}

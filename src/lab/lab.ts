@@ -30,6 +30,7 @@ import {
 
 export const LAB_HOSTS = ['a', 'b'] as const;
 export const NETWORK = 'lan';
+const PLAIN_MTU = 1500;
 
 export interface LabOptions {
   /** Where images and what was learned of devices are kept. */
@@ -42,6 +43,8 @@ export interface LabOptions {
    */
   devices: Record<(typeof LAB_HOSTS)[number], readonly string[]>;
   links?: Pick<LabNetworkOptions, 'migrationLink' | 'uplink'>;
+  /** Bytes, of every interface of the lab but the VMs' own; 1500 unless told. */
+  mtu?: number;
   log: (line: string) => void;
   qemu?: Host['qemu'];
 }
@@ -114,6 +117,7 @@ const LabRecord = z.object({
   image: z.object({ id: z.string(), kernel: z.string(), initrd: z.string(), kernelVersion: z.string() }),
   cacheDir: z.string(),
   abilities: z.string().optional(),
+  mtu: z.number().int().default(PLAIN_MTU),
 });
 type LabRecord = z.infer<typeof LabRecord>;
 
@@ -140,8 +144,8 @@ export class Lab implements AsyncDisposable {
     this.networks = networksOf(record.devices);
     const host = (name: (typeof LAB_HOSTS)[number], index: number): Host => {
       const devices = record.devices[name].map(labDevice);
-      const { id: lab, directory, qemu } = record;
-      return labHost({ lab, name, index, directory, qemu, devices, networks: this.networks });
+      const { id: lab, directory, qemu, mtu } = record;
+      return labHost({ lab, name, index, directory, qemu, devices, networks: this.networks, mtu });
     };
     this.hosts = { a: host('a', 0), b: host('b', 1) };
     this.abilities = new AbilityStore(record.abilities ?? join(record.cacheDir, 'abilities.json'));
@@ -151,7 +155,7 @@ export class Lab implements AsyncDisposable {
   }
 
   static async create(options: LabOptions): Promise<Lab> {
-    const { cacheDir, log } = options;
+    const { cacheDir, log, mtu = PLAIN_MTU } = options;
     const image = await ensureGuestImage({ cacheDir, log });
     const directory = await mkdtemp(join(tmpdir(), 'sf-'));
     try {
@@ -161,7 +165,7 @@ export class Lab implements AsyncDisposable {
         .replaceAll(/[^a-z0-9]/g, '0');
       const devices = { a: [...options.devices.a], b: [...options.devices.b] };
       const networks = networksOf(devices).length;
-      const network = await createLabNetwork({ id, hosts: [...LAB_HOSTS], networks, ...options.links });
+      const network = await createLabNetwork({ id, hosts: [...LAB_HOSTS], networks, mtu, ...options.links });
       const qemu = options.qemu ?? { binary: 'qemu-system-x86_64', accelerator: 'tcg' };
       const record: LabRecord = {
         id,
@@ -170,6 +174,7 @@ export class Lab implements AsyncDisposable {
         qemu,
         image,
         cacheDir,
+        mtu,
         ...(options.abilities === undefined ? {} : { abilities: options.abilities }),
       };
       writeFileSync(join(directory, 'lab.json'), JSON.stringify(record), { mode: 0o600 });
