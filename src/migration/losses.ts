@@ -28,12 +28,12 @@ export function foreseenLosses({ losses, adaptations }: ReplayPlan): string[] {
 
 /** What a user must hear before it happens: of these, traffic depends on it. */
 export function trafficWarnings({ losses, adaptations }: ReplayPlan): string[] {
-  const mtu = adaptations.filter(({ key }) => TRAFFIC.test(key));
+  const chosen = adaptations.filter(({ key, how }) => TRAFFIC.test(key) && !NOBODY_CHOSE.test(how));
   return [
-    ...mtu.map(
-      ({ key, value, now, how }) =>
-        `${key} ${value} becomes ${now} (${how}): peers that send more than fits are not heard`,
-    ),
+    ...chosen.map(({ key, value, now, how }) => {
+      const unheard = key.endsWith('.mtu') ? ': peers that send more than fits are not heard' : '';
+      return `${key} ${value} becomes ${now} (${how})${unheard}`;
+    }),
     ...losses.filter(({ key }) => TRAFFIC.test(key)).map(({ key, why }) => `${key} is lost: ${why}`),
   ];
 }

@@ -150,7 +150,7 @@ export function addressValue(address: Address, name: string): string {
   return [...words, ...address.flags.filter((flag) => flag !== 'nodad').toSorted()].join(' ');
 }
 
-function routeValue(route: Route, name: string): string {
+export function routeValue(route: Route, name: string): string {
   const words: string[] = route.automatic ? ['automatic'] : [];
   for (const { word, values } of routeWords(route.args)) {
     if (word === 'expires') continue; // it runs

@@ -89,6 +89,18 @@ describe('which routes', () => {
     );
   });
 
+  it('are there: not those that have run out and are only not cleared away yet', () => {
+    const line = 'unicast default via fe80::1 dev eth0 table main proto ra scope global metric 1024';
+    const { routes } = routesOf(
+      [`${line} expires -3sec pref medium`, `${line} expires 3sec pref low`],
+      'inet6',
+    );
+    assert.deepEqual(
+      routes.map(({ args }) => args.at(-1)),
+      ['3'],
+    );
+  });
+
   it('are of interest: by any next hop, not those of others', () => {
     const { routes, tables } = routesOf([
       'unicast 10.1.0.0/16 table 7 proto boot scope global ',

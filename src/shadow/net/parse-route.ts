@@ -151,6 +151,8 @@ const isDefault = (word: string, value: string, family: Route['family']): boolea
 
 interface Parsed {
   route: Route;
+  /** It has run out, and is only shown until the kernel clears it away. */
+  over: boolean;
   devices: string[];
   nexthopObject?: string;
 }
@@ -165,6 +167,7 @@ function parseOne(line: string, nexthops: readonly string[], family: Route['fami
   const proto = whole.values.get('proto');
   const nexthopObject = whole.values.get('nhid');
   return {
+    over: whole.values.get('expires')?.startsWith('-') ?? false,
     route: {
       family,
       table: whole.values.get('table') ?? 'main',
@@ -205,12 +208,12 @@ export function parseRoutes(
       else if (!text.startsWith('nh_info ') && text !== '') report('route', `${line} ${text}`);
     }
     try {
-      const { route, devices, nexthopObject } = parseOne(line, nexthops, family);
+      const { route, over, devices, nexthopObject } = parseOne(line, nexthops, family);
       if (!devices.includes(interfaces.carrying) && !leansOn(route, devices, interfaces)) {
         if (interfaces.lower !== undefined && devices.includes(interfaces.lower)) report('route', line);
         continue;
       }
-      if (route.automatic && OF_ADDRESSES.has(route.type)) continue;
+      if (over || (route.automatic && OF_ADDRESSES.has(route.type))) continue;
       if (nexthopObject !== undefined && interfaces.nexthops?.has(nexthopObject)) {
         route.args = ['nhid', nexthopObject, ...withoutHop(route.args)];
         route.multipath = false;

@@ -1,10 +1,11 @@
 /** Addresses, routes, rules and neighbours of an interface, as operations that may be repeated without harm. */
-import { addressValue } from './attributes.ts';
+import { addressValue, routeValue } from './attributes.ts';
 import { addressKey, neighbourKey, routeKey, ruleKey } from './keys.ts';
+import { STANDS_IN, standInFor } from './learned-routes.ts';
 import type { Address, Neighbour, NetShadow, Route } from './model.ts';
 import { type Draft, draft, type Findings } from './plan-draft.ts';
 import type { Stage } from './plan-model.ts';
-import { joinWords, nexthopsAt, ownValue, routeWords } from './route-words.ts';
+import { nexthopsAt, ownValue, routeWords } from './route-words.ts';
 
 /** Neighbours that are asked at once whether they are still there when no gateway is known. */
 const ANNOUNCE_TO = 8;
@@ -88,17 +89,6 @@ export function routeArguments(route: Route, verb: 'replace' | 'append', dev: st
   return argv;
 }
 
-/** Seconds for which a route from a router's advertisement is bridged over; the router is asked at once. */
-const ADVERTISED_SECONDS = 60;
-
-const isAdvertised = ({ args }: Route): boolean => ownValue(args, 'proto') === 'ra';
-
-/** The route for as long as it takes the router to say it again. */
-function bridgedOver(route: Route): Route {
-  const lasting = routeWords(route.args).filter(({ word }) => word !== 'expires');
-  return { ...route, args: [...joinWords(lasting), 'expires', String(ADVERTISED_SECONDS)] };
-}
-
 /**
  * Looks like the kernel's own route to an address's network, but where the address says `noprefixroute` the kernel makes
  * none: NetworkManager does so, and adds the route itself, with its metric.
@@ -108,25 +98,40 @@ const isOfNoAddress = ({ family, type, args }: Route, { addresses }: NetShadow):
   ownValue(args, 'proto') === 'kernel' &&
   addresses.some((each) => each.family === family && each.flags.includes('noprefixroute'));
 
-/** A gateway must be reachable on the link when its route is added: routes without a gateway go first. */
-function routeDrafts(shadow: NetShadow): Draft[] {
-  const wanted = shadow.routes.flatMap((route) => {
+/** A route to be added, and the attribute that it restores. */
+interface Wanted {
+  route: Route;
+  key: string;
+}
+
+function wantedRoutes(shadow: NetShadow, findings: Findings): Wanted[] {
+  return shadow.routes.flatMap((route): Wanted[] => {
     if (ownValue(route.args, 'nhid') !== undefined) return []; // after its nexthop object, see nexthopDrafts
-    if (!route.automatic || isOfNoAddress(route, shadow)) return [route];
-    return isAdvertised(route) ? [bridgedOver(route)] : [];
+    const key = routeKey(route);
+    if (!route.automatic || isOfNoAddress(route, shadow)) return [{ route, key }];
+    const learned = standInFor(route, shadow);
+    if (learned === undefined) return [];
+    const { name } = shadow.link;
+    const [value, now] = [routeValue(route, name), routeValue(learned.route, name)];
+    if (now !== value) findings.adaptations.push({ key, value, now, how: STANDS_IN });
+    return [learned];
   });
+}
+
+/** A gateway must be reachable on the link when its route is added: routes without a gateway go first. */
+function routeDrafts(shadow: NetShadow, findings: Findings): Draft[] {
   const viaGateway = ({ args }: Route) =>
     routeWords(args).some(({ word }) => word === 'via' || word === 'nexthop');
-  const [direct, through]: [Route[], Route[]] = [[], []];
-  for (const route of wanted) (viaGateway(route) ? through : direct).push(route);
-  const ordered = [...direct, ...through];
+  const [direct, through]: [Wanted[], Wanted[]] = [[], []];
+  for (const wanted of wantedRoutes(shadow, findings))
+    (viaGateway(wanted.route) ? through : direct).push(wanted);
   const taken = new Set<string>();
-  return ordered.map((route) => {
+  return [...direct, ...through].map(({ route, key }) => {
     const place = slot(route);
     // `replace` would overwrite the first of two routes that share a slot; an equal one added twice is refused
     const verb = taken.has(place) ? 'append' : 'replace';
     taken.add(place);
-    return draft('traffic', 'ip', routeArguments(route, verb, shadow.link.name), [routeKey(route)]);
+    return draft('traffic', 'ip', routeArguments(route, verb, shadow.link.name), [key]);
   });
 }
 
@@ -192,8 +197,8 @@ function neighbourDrafts(shadow: NetShadow, learned: 'announce' | 'prime'): Draf
 }
 
 /** What follows the addresses: routes, neighbours, rules. */
-export function onwardDrafts(shadow: NetShadow): Draft[] {
-  return [...routeDrafts(shadow), ...neighbourDrafts(shadow, 'announce'), ...ruleDrafts(shadow)];
+export function onwardDrafts(shadow: NetShadow, findings: Findings): Draft[] {
+  return [...routeDrafts(shadow, findings), ...neighbourDrafts(shadow, 'announce'), ...ruleDrafts(shadow)];
 }
 
 /**

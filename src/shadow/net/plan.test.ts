@@ -126,12 +126,6 @@ describe('planReplay: attach in mode replay', () => {
     assert.ok(!lines(attach()).some((l) => l.includes('10.77.0.0/24 dev eth0 proto kernel')));
   });
 
-  it('bridges a route of a router advertisement over for a minute', () => {
-    const args = ['via', 'fe80::1', 'dev', 'eth0', 'proto', 'ra', 'metric', '1024', 'expires', '1790'];
-    const operations = attach(shadow({ routes: [route('default', args, { automatic: true })] }));
-    places(operations, ['ip route replace ::/0 via fe80::1 dev eth0 proto ra metric 1024 expires 60']);
-  });
-
   it('appends the second route of a slot instead of replacing the first', () => {
     const routes = [
       route('10.0.0.0/8', ['via', '10.77.0.1', 'dev', 'eth0']),

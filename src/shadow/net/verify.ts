@@ -3,6 +3,7 @@ import { attributesOf } from './attributes.ts';
 import { byDefault } from './baseline.ts';
 import { changedFate, NOTHING, type TuningFate, tuningFate } from './fate-tuning.ts';
 import { featureKey, keyWithin } from './keys.ts';
+import { standInKeys } from './learned-routes.ts';
 import type { NetShadow, Outcome, Setting } from './model.ts';
 import type { OperationSet, ReplayPlan } from './plan-model.ts';
 import { xdpAdapted } from './plan-xdp.ts';
@@ -48,6 +49,7 @@ export function verify(
     device: after.hardware?.driver ?? 'the new device',
     operations: operationsByKey(plan, results),
   };
+  const standing = standInKeys(before);
   const untouched = new Set(plan?.untouched);
   const losses = new Map(plan?.losses.map((loss) => [loss.key, loss]));
   const adaptations = new Map(plan?.adaptations.map((adaptation) => [adaptation.key, adaptation]));
@@ -55,8 +57,8 @@ export function verify(
     const found = now.get(key) ?? elsewhere(key, after, now) ?? letGo(key, value, losses);
     if (found === value) return { fate: 'restored', key, value };
     const planned = adaptations.get(key);
-    if (planned !== undefined && planned.now === found) {
-      return { fate: 'adapted', key, value, now: found, how: planned.how };
+    if (planned !== undefined && planned.now === (found ?? now.get(standing.get(key) ?? ''))) {
+      return { fate: 'adapted', key, value, now: planned.now, how: planned.how };
     }
     if (untouched.has(key) && after.hardware !== undefined) {
       return { fate: 'adapted', key, value, now: found ?? NOTHING, how: byDefault(context.device) };

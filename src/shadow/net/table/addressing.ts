@@ -34,7 +34,9 @@ export const ADDRESSING: AttributeGroup = group({
       attribute: 'route.inet6.*',
       what: 'IPv6 route',
       read: '`ip -6 -d route show table all`',
-      replay: '`ip -6 route add`; learned ones with what is left of their lifetime',
+      replay:
+        '`ip -6 route add`; for one that the kernel learned from a router a stand-in of a metric one worse, with what is left of its lifetime: one of the same metric would keep the kernel from learning its own again',
+      adapted: 'while the router has not answered: the stand-in’s metric',
     },
     {
       attribute: 'rule.*',

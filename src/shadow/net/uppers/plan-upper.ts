@@ -71,7 +71,7 @@ function layersOf(context: UpperContext, upper: Upper, found: Findings): Layers 
     ...linkDrafts(upper.link, name, { stage: 'raise', mtu }),
     ...(upper.link.up ? [draft('raise', 'ip', ['link', 'set', 'dev', name, 'up'], [linkKey('up')])] : []),
     ...addressDrafts(own, within),
-    ...onwardDrafts(own),
+    ...onwardDrafts(own, within),
     ...upper.forwarding.map((words) => draft('rest', 'bridge', ['fdb', 'append', ...words], ['forwarding'])),
     ...altnameDrafts(own),
     ...tcDrafts(own, name, within),
