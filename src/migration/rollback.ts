@@ -15,10 +15,10 @@ import {
   queryStatus,
 } from '../hypervisor/qmp/commands.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
-import { GIVEBACK_MS, giveInterfaceBack } from '../shadow/net/manager/manager.ts';
 import { stopAnswering } from './absence.ts';
+import { undoTelling } from './guest-manager.ts';
 import type { JournalStep } from './journal.ts';
-import { moveOf, type NicMove, nicStepName, programDirectory, type Run, waitAfter, warn } from './run.ts';
+import { moveOf, type NicMove, nicStepName, programDirectory, type Run, waitAfter } from './run.ts';
 import type { Undo } from './undo.ts';
 import { undoGroups } from './undo-order.ts';
 import { channelOf, endVm, isPlugged, type RunningVm, setStandbyLink } from './vm.ts';
@@ -108,12 +108,6 @@ async function removeFromGuest(run: Run, { nic }: NicMove): Promise<void> {
   await removeProgram(run.source.agent, programDirectory(nic.id), signal);
 }
 
-async function giveBack(run: Run, { nic }: NicMove): Promise<void> {
-  const signal = waitAfter("the guest's network manager", GIVEBACK_MS);
-  const { problems } = await giveInterfaceBack(run.source.agent, programDirectory(nic.id), signal);
-  for (const problem of problems) warn(run, problem);
-}
-
 async function perform(run: Run, undo: Undo, destination: RunningVm | undefined): Promise<void> {
   const vm = run.source.qemu.spec.name;
   switch (undo.kind) {
@@ -128,7 +122,7 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
     case 'remove-program':
       return removeFromGuest(run, moveOf(run, undo.nic));
     case 'give-interface-back':
-      return giveBack(run, moveOf(run, undo.nic));
+      return undoTelling(run, run.source.agent, undo.nic);
     case 'end-destination':
       return endDestination(run, destination);
     case 'remove-tap':

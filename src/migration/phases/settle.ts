@@ -6,16 +6,12 @@ import type { VmSpec, Wanted } from '../../hypervisor/qemu/spec.ts';
 import { queryMigrate } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
 import { captureShadow, removeProgram, replayAgain } from '../../shadow/net/guest.ts';
-import {
-  GIVEBACK_MS,
-  giveInterfaceBack,
-  type ManagerReport,
-  reportedOtherwise,
-} from '../../shadow/net/manager/manager.ts';
+import { GIVEBACK_MS } from '../../shadow/net/manager/manager.ts';
 import type { DeviceIdentity, NetShadow, Outcome } from '../../shadow/net/model.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { verify } from '../../shadow/net/verify.ts';
 import { wantedAfter } from '../../shadow/net/wanted.ts';
+import { awaitManager, GIVING_BACK } from '../guest-manager.ts';
 import { learn } from '../knowledge.ts';
 import { keepShadow, nicStep, programDirectory, type Run, step, waitAfter, warn } from '../run.ts';
 import { channelOf, endVm, type RunningVm } from '../vm.ts';
@@ -77,15 +73,6 @@ export async function endProgram(vm: RunningVm, nic: string, waitMs: number): Pr
   await removeProgram(vm.agent, programDirectory(nic), signal);
 }
 
-/** The program in the guest does it by itself when the replay is done; here its end is awaited and told. */
-async function giveBack(run: Run, vm: RunningVm, nic: string, before: ManagerReport): Promise<void> {
-  const signal = waitAfter("the guest's network manager", GIVEBACK_MS);
-  await vm.agent.waitReady({ signal });
-  const after = await giveInterfaceBack(vm.agent, programDirectory(nic), signal);
-  for (const text of [...after.problems, ...after.notes, ...reportedOtherwise(before, after)])
-    warn(run, text);
-}
-
 async function settleNic(
   run: Run,
   { vm }: Reserved,
@@ -93,9 +80,10 @@ async function settleNic(
   replayed: Replayed,
 ): Promise<NicSettled> {
   const waitMs = run.request.limits.agentMs * run.nics.length;
-  await nicStep(run, move, 'settle', "give the interface back to the guest's network manager", {}, () =>
-    giveBack(run, vm, move.nic.id, manager),
-  );
+  await nicStep(run, move, 'settle', GIVING_BACK, {}, async () => {
+    await vm.agent.waitReady({ signal: waitAfter("the guest's network manager", GIVEBACK_MS) });
+    await awaitManager(run, vm.agent, move.nic.id, manager);
+  });
   const after = await nicStep(run, move, 'settle', 'compare with the shadow', {}, async () => {
     const signal = waitAfter('the guest agent on the destination', waitMs);
     await vm.agent.waitReady({ signal });

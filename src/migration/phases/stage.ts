@@ -3,12 +3,13 @@ import { together } from '../../base/together.ts';
 import { migrateSetCapabilities, migrateSetParameters } from '../../hypervisor/qmp/commands.ts';
 import { FIRST_DOWNTIME_MS } from '../../memory/strategy.ts';
 import { captureShadow, installProgram } from '../../shadow/net/guest.ts';
-import { type ManagerReport, YIELD_MS, yieldInterface } from '../../shadow/net/manager/manager.ts';
+import { type ManagerReport, YIELD_MS } from '../../shadow/net/manager/manager.ts';
 import type { NetShadow } from '../../shadow/net/model.ts';
 import { planReplay } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
 import { withWanted } from '../../shadow/net/wanted.ts';
+import { TELLING, tellManager } from '../guest-manager.ts';
 import { NOTE, type StagedNote } from '../history.ts';
 import { planOptions } from '../knowledge.ts';
 import {
@@ -57,16 +58,10 @@ function rollbackPlan(checked: NicPreflight, shadow: NetShadow): ReplayPlan {
 async function yieldToReplay(run: Run, checked: NicPreflight, plan: ReplayPlan): Promise<ManagerReport> {
   const { nic } = checked.move;
   const undo = [{ kind: 'give-interface-back', nic: nic.id } as const];
-  return nicStep(run, checked.move, 'stage', "tell the guest's network manager", { undo }, async () => {
+  return nicStep(run, checked.move, 'stage', TELLING, { undo }, () => {
     const signal = waitBefore(run, "the guest's network manager", YIELD_MS * run.nics.length);
-    const manager = await yieldInterface(run.source.agent, {
-      programDir: programDirectory(nic.id),
-      plan,
-      standbyPciPath: checked.standbyPciPath,
-      signal,
-    });
-    for (const problem of manager.problems) warn(run, problem);
-    return manager;
+    const { standbyPciPath } = checked;
+    return tellManager(run, run.source.agent, { nic: nic.id, plan, standbyPciPath }, signal);
   });
 }
 

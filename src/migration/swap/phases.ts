@@ -2,11 +2,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { captureShadow, guestFacts, installProgram, removeProgram } from '../../shadow/net/guest.ts';
+import { type ManagerReport, YIELD_MS } from '../../shadow/net/manager/manager.ts';
 import type { NetShadow, Outcome } from '../../shadow/net/model.ts';
 import { chooseContinuity, planReplay, takesNoBond } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
 import { verify } from '../../shadow/net/verify.ts';
+import { awaitManager, GIVING_BACK, TELLING, tellManager } from '../guest-manager.ts';
 import { NOTE, type StagedNote } from '../history.ts';
 import { knowledgeOf, learn, planOptions, unknownText } from '../knowledge.ts';
 import { refuseLosses, trafficWarnings } from '../losses.ts';
@@ -158,18 +160,32 @@ export async function install(
   await ready;
 }
 
+/** Tells the network manager of whoever has the interface, so that it does not fight the replay. */
+function yieldToReplay(run: SwapRun, plan: ReplayPlan): Promise<ManagerReport> {
+  const { site } = run;
+  const { nic, standby, devices } = site;
+  return step(run, 'stage', TELLING, { undo: [{ kind: 'give-interface-back', nic }] }, () =>
+    tellManager(
+      run,
+      site.shell,
+      { nic, plan, standbyPciPath: standby?.pciPath, alsoPciPath: devices.old.identity.pciPath },
+      waitBefore(run, 'the network manager', YIELD_MS),
+    ),
+  );
+}
+
 export async function stage(run: SwapRun): Promise<void> {
   const { site, request, facts } = run;
   const { continuity } = facts;
-  if (continuity === 'bridge' && site.standby?.manageLink) {
-    await step(
-      run,
-      'stage',
-      'raise the standby',
-      { undo: [{ kind: 'standby-link-down', nic: site.nic }] },
-      () => site.standbyLink(true),
-    );
-  }
+  const raise = async () => {
+    if (continuity !== 'bridge' || !site.standby?.manageLink) return;
+    const undo = [{ kind: 'standby-link-down', nic: site.nic } as const];
+    await step(run, 'stage', 'raise the standby', { undo }, () => site.standbyLink(true));
+  };
+  // after the manager was told, as with a link the standby would get addresses of its own; but at once where traffic
+  // waits for it: the standby of a device that died is below a shadow interface already
+  const first = request.kind === 'rescue';
+  if (first) await raise();
   let { shadow, plan } = facts;
   if (request.kind === 'swap') {
     const signal = waitBefore(run, 'capturing the shadow', request.limits.agentMs);
@@ -181,6 +197,9 @@ export async function stage(run: SwapRun): Promise<void> {
   Object.assign(facts, { shadow, plan });
   // who finds the subject without its device later must know what the device had
   run.journal.note(run.id, NOTE.staged, JSON.stringify({ nic: site.nic, shadow, plan } satisfies StagedNote));
+  // a watch cannot tell it beforehand: it may be long until the device dies
+  if (run.armed === undefined) facts.manager = await yieldToReplay(run, plan);
+  if (!first) await raise();
   if (run.armed !== undefined) return;
   const source = planReplay(shadow, { continuity: plan.continuity, target: arrivalOf(site.devices.old) });
   const destination = plan;
@@ -317,6 +336,9 @@ export async function settle(run: SwapRun): Promise<Outcome[]> {
   const { shadow, plan, results } = facts;
   // without its device the program waits on, for a device that comes later
   if (results === undefined || shadow === undefined || plan === undefined) return [];
+  const { manager } = facts;
+  if (manager !== undefined)
+    await step(run, 'settle', GIVING_BACK, {}, () => awaitManager(run, site.shell, site.nic, manager));
   const waitMs = request.limits.agentMs;
   const after = await step(run, 'settle', 'compare with the shadow', {}, () =>
     capture(site, 'new', waitAfter('the capture of the new device', waitMs)),

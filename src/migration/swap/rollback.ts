@@ -1,6 +1,7 @@
 /** Takes a swap back from what the journal holds. Each undo may be repeated without harm. */
 import { nowMs } from '../../base/clock.ts';
 import { reasonOf } from '../../errors.ts';
+import { undoTelling } from '../guest-manager.ts';
 import { waitAfter } from '../run.ts';
 import type { Undo } from '../undo.ts';
 import { endProgram } from './phases.ts';
@@ -8,6 +9,13 @@ import type { SwapRun } from './run.ts';
 
 /** A guest that was slow to release its device may still do it; only then can it be plugged again. */
 const LATE_UNPLUG_MS = 3_000;
+
+/** What stays for the device that comes next: its program, the way round it, and the manager that was told. */
+const FOR_THE_NEXT: ReadonlySet<Undo['kind']> = new Set([
+  'remove-program',
+  'standby-link-down',
+  'give-interface-back',
+]);
 
 async function reattach(run: SwapRun): Promise<void> {
   const { site, request, facts } = run;
@@ -44,8 +52,9 @@ async function perform(run: SwapRun, undo: Undo): Promise<void> {
       return site.unprepare();
     case 'release-device':
       return site.release('new');
-    case 'give-interface-back': // belongs to migrations, as these do
-    case 'remove-tap':
+    case 'give-interface-back':
+      return undoTelling(run, site.shell, undo.nic);
+    case 'remove-tap': // belongs to migrations, as these do
     case 'end-destination':
     case 'cancel-copy':
       return;
@@ -66,7 +75,7 @@ export async function rollBackSwap(run: SwapRun): Promise<string[]> {
     if (entry.status === 'undone') continue;
     let whole = true;
     for (const undo of entry.undo.toReversed()) {
-      if (headless && (undo.kind === 'remove-program' || undo.kind === 'standby-link-down')) continue;
+      if (headless && FOR_THE_NEXT.has(undo.kind)) continue;
       run.emit({ type: 'undo', atMs: run.timeline.relative(), what: undo.kind });
       const begun = nowMs();
       try {

@@ -1,5 +1,6 @@
 /** What the phases of one swap share. */
 import type { AbilityStore } from '../../shadow/net/abilities.ts';
+import type { ManagerReport } from '../../shadow/net/manager/manager.ts';
 import type { NetShadow } from '../../shadow/net/model.ts';
 import type { Continuity, ReplayPlan } from '../../shadow/net/plan-model.ts';
 import type { OperationResult } from '../../shadow/net/verify.ts';
@@ -39,6 +40,8 @@ export interface SwapFacts {
   /** What is known of both devices. */
   known?: Knowledge;
   plan?: ReplayPlan;
+  /** The network manager as it was before it was told; absent when nobody told it. */
+  manager?: ManagerReport;
   /** Traffic was told to leave the old device. */
   leaving?: boolean;
   /** The old device is gone. */

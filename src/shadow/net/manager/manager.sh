@@ -4,7 +4,7 @@
 #   manager.sh DIR yield     before the device leaves: finds who manages the interface, and tells it
 #   manager.sh DIR giveback  when the new device has the interface's state; may be run again, and by two at once
 #
-# DIR/config    interface= its name; pci= PCI address of the direct device; standby= that of its standby, may be empty;
+# DIR/config    interface= its name; pci= PCI addresses of the direct device, one or two; standby= that of its standby, may be empty;
 #               tag= a word for this device; bond= 1 when a bond stands, or will stand, above the device
 # DIR/state     what `yield` found and did, for `giveback`
 # DIR/client    argument vector of the DHCP client that was ended

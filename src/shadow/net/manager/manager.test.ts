@@ -129,6 +129,17 @@ for (const [program, ...words] of SHELLS) {
       assert.match(get('run/udev/rules.d/78-shadowferry-net0.rules'), /ENV\{NM_UNMANAGED\}="1"\n$/);
     });
 
+    it('marks the old device too, which comes back when all is taken back', async () => {
+      put('sys/class/net/lan0/ifindex', '7\n');
+      put('run/NetworkManager/devices/7', '[device]\nmanaged=true\nconnection-uuid=abc\n');
+      await run('yield', { pci: '0000:01:00.0 0000:03:00.0' });
+      const marked = get('run/udev/rules.d/78-shadowferry-net0.rules').matchAll(/KERNELS=="([^"]*)"/g);
+      assert.deepEqual(
+        [...marked].map(([, path]) => path),
+        ['0000:01:00.0', '0000:03:00.0'],
+      );
+    });
+
     it('survives names that mean something to a shell', async () => {
       networkd(HOSTILE);
       const said = await run('yield', { interface: HOSTILE });

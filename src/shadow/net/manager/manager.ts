@@ -70,6 +70,8 @@ export interface YieldOptions {
   programDir: string;
   plan: Pick<ReplayPlan, 'interfaceName' | 'match' | 'standIn'>;
   standbyPciPath: string | undefined;
+  /** Another slot where a device of the interface may come, beside the plan's. */
+  alsoPciPath?: string | undefined;
   signal: AbortSignal;
 }
 
@@ -79,11 +81,12 @@ export interface YieldOptions {
  * @throws ShadowferryError those of the way into the guest
  */
 export async function yieldInterface(shell: GuestShell, options: YieldOptions): Promise<ManagerReport> {
-  const { programDir, plan, standbyPciPath, signal } = options;
+  const { programDir, plan, standbyPciPath, alsoPciPath, signal } = options;
+  const { pciPath } = plan.match;
   const dir = managerDirectory(programDir);
   const config = assignments({
     interface: plan.interfaceName,
-    pci: plan.match.pciPath,
+    pci: [...new Set([pciPath, alsoPciPath ?? pciPath])].join(' '),
     standby: standbyPciPath ?? '',
     tag: programDir.slice(programDir.lastIndexOf('/') + 1),
     bond: plan.standIn === 'bond' ? '1' : '',
