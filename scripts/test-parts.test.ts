@@ -8,6 +8,7 @@ const FILES = [
   'test/lab/a.test.ts',
   'src/a.test.ts',
   'test/repo.test.ts',
+  'test/lab/c.long.test.ts',
 ];
 
 const UNIT = '--test-timeout=120000 --test-force-exit';
@@ -34,6 +35,13 @@ test('a part, files, and options for the runner can be chosen', () => {
   assert.deepEqual(plan('a.test.ts'), [`unit [${UNIT}]: src/a.test.ts`, `lab [${LAB}]: test/lab/a.test.ts`]);
   assert.deepEqual(plan('nothing'), []);
   assert.throws(() => plan('--labs'), new RangeError('--labs'));
+});
+
+test('what takes long runs when it is asked for', () => {
+  const short = `lab [${LAB}]: test/lab/a.test.ts test/lab/b.test.ts`;
+  assert.deepEqual(plan('--lab'), [short]);
+  assert.deepEqual(plan('--lab', '--long'), [`${short} test/lab/c.long.test.ts`]);
+  assert.deepEqual(plan('--lab', 'lab/c.'), [`lab [${LAB}]: test/lab/c.long.test.ts`]);
 });
 
 test('totals are summed, and rare counts named only when there are some', () => {

@@ -4,6 +4,8 @@ import type { Totals } from './totals-reporter.ts';
 export interface TestRequest {
   unit: boolean;
   lab: boolean;
+  /** Also what takes minutes: files `….long.test.ts`. */
+  long: boolean;
   /** Parts of paths; none means every file. */
   filters: string[];
   /** Options for node's test runner. */
@@ -12,10 +14,11 @@ export interface TestRequest {
 
 /** @throws RangeError naming the argument that is not understood. */
 export function parseArgs(args: readonly string[]): TestRequest {
-  const request: TestRequest = { unit: true, lab: true, filters: [], runnerOptions: [] };
+  const request: TestRequest = { unit: true, lab: true, long: false, filters: [], runnerOptions: [] };
   for (const arg of args) {
     if (arg === '--unit') request.lab = false;
     else if (arg === '--lab') request.unit = false;
+    else if (arg === '--long') request.long = true;
     else if (/^--(test|experimental-test)-/.test(arg)) request.runnerOptions.push(arg);
     else if (arg.startsWith('-')) throw new RangeError(arg);
     else request.filters.push(arg.replace(/^\.\//, ''));
@@ -29,6 +32,8 @@ export interface TestPart {
   files: string[];
   options: string[];
 }
+
+const isLong = (file: string): boolean => file.endsWith('.long.test.ts');
 
 function isLab(file: string): boolean {
   return file.startsWith('test/lab/');
@@ -47,11 +52,16 @@ const endingOptions = (part: TestPart['name']): string[] => [
 
 /**
  * Divides test files (paths from the checkout) into parts, in running order. Lab tests run one file at a time:
- * their virtual machines would disturb each other's times. Parts without files are left out.
+ * their virtual machines would disturb each other's times. Parts without files are left out, and so are the long ones
+ * where nobody asks for them, by `--long` or by a part of their name.
  */
 export function planParts(files: readonly string[], request: TestRequest): TestPart[] {
   const wanted = files
-    .filter((file) => request.filters.length === 0 || request.filters.some((part) => file.includes(part)))
+    .filter((file) =>
+      request.filters.length === 0
+        ? request.long || !isLong(file)
+        : request.filters.some((part) => file.includes(part)),
+    )
     .sort();
   const parts: TestPart[] = [];
   const unit = wanted.filter((file) => !isLab(file));

@@ -1,6 +1,6 @@
 /**
- * `npm test [-- --unit | --lab] [--test-…] [filter…]`: the repository's checks, then unit tests side by side, then
- * lab tests one by one, because each runs virtual machines. A filter is a part of a file's path.
+ * `npm test [-- --unit | --lab] [--long] [--test-…] [filter…]`: the repository's checks, then unit tests side by side,
+ * then lab tests one by one, because each runs virtual machines. A filter is a part of a file's path.
  * Options of node's test runner (`--test-name-pattern=…`) are passed on.
  */
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
