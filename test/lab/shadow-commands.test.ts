@@ -275,8 +275,9 @@ describe('shadow commands', needsNetworkRights(), () => {
     const last = (await history()).at(-1);
     assert.deepEqual([last?.label, last?.by], ['2.0.0.0', 'settle']);
     await watch.line(changedKey('hardware.driver'));
-    await inGuest('ip link set dev lan0 mtu 1500');
-    await watch.line((line) => isType('changed')(line) && line.includes('"label":"2.0.0.1"'));
+    await inGuest('ip link set dev lan0 mtu 1444');
+    // of the second device; what settles by itself after a move may have made a version of its own before
+    await watch.line((line) => changedKey('link.mtu')(line) && line.includes('"label":"2.'));
   });
 
   test('a device that dies is told, and its last state is known', LIMIT, async () => {

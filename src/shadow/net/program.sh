@@ -840,6 +840,7 @@ start() {
   find_device
   claimed=$found_index
   use destination
+  look_again # a device may come before what tells link events listens
 }
 
 # The port may be opened once only, so its reader and its writer share what is opened here.
