@@ -24,7 +24,7 @@ const IPV6_CONF = `stable_secret 2001:db8:1:2:3:4:5:6|addr_gen_mode 3|accept_dad
   proxy_ndp 1|ra_defrtr_metric 2048|regen_max_retry 4|router_probe_interval 61|router_solicitation_delay 2
   router_solicitation_interval 5|router_solicitation_max_interval 3601|router_solicitations 2|rpl_seg_enabled 1
   seg6_enabled 1|seg6_require_hmac 1|suppress_frag_ndisc 0|temp_prefered_lft 86401|temp_valid_lft 604801
-  use_oif_addrs_only 1|use_optimistic 1|use_tempaddr 2|mtu 1380`;
+  use_oif_addrs_only 1|use_optimistic 1|use_tempaddr 2`;
 
 function cases(family: string, part: string, text: string): AttributeCase[] {
   return text.split(/[|\n]/).map((pair) => {

@@ -141,7 +141,15 @@ export const SYSCTL: AttributeGroup = group({
   rows: [
     ...IPV4_CONF,
     ...rows('ipv4', 'neigh', NEIGH),
-    ...IPV6_CONF,
+    ...IPV6_CONF.map((row) =>
+      row.attribute === 'sysctl.ipv6.conf.mtu'
+        ? {
+            ...row,
+            replay: 'written when the link is there',
+            lost: 'the kernel notes the link later than we do, and takes the link’s MTU',
+          }
+        : row,
+    ),
     ...rows('ipv6', 'neigh', NEIGH),
     { attribute: 'sysctl.*', what: 'any other sysctl of the interface' },
   ],
