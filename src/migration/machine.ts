@@ -40,7 +40,9 @@ function following(phase: Phase): Phase | undefined {
   return PHASES[PHASES.indexOf(phase) + 1];
 }
 
-function afterOk(state: Extract<State, { kind: 'running' }>): Transition {
+export type Running = Extract<State, { kind: 'running' }>;
+
+function afterOk(state: Running): Transition {
   if (state.dryRun)
     return { state: { kind: 'ended', ending: 'planned' }, reason: 'a dry run ends after preflight' };
   if (state.phase === 'switchover' && !state.committed) {
@@ -60,7 +62,7 @@ function afterOk(state: Extract<State, { kind: 'running' }>): Transition {
   return { state: { ...state, phase: next }, reason: `${state.phase} done` };
 }
 
-function afterFailure(state: Extract<State, { kind: 'running' }>, event: 'failed' | 'cancelled'): Transition {
+function afterFailure(state: Running, event: 'failed' | 'cancelled'): Transition {
   if (!state.committed) {
     if (state.phase === 'preflight') {
       return {
@@ -91,8 +93,16 @@ function afterFailure(state: Extract<State, { kind: 'running' }>, event: 'failed
   };
 }
 
-/** The next state. Events that a state does not expect leave it as it is, with the reason. */
-export function transition(state: State, event: Event): Transition {
+/** What tells the protocols apart that share these states and events: a migration, and a swap on one host. */
+export interface Protocol {
+  ok: (state: Running) => Transition;
+  committed: (state: Running) => Transition;
+  failed: (state: Running, event: 'failed' | 'cancelled') => Transition;
+  undoFailed: (from: Phase) => Transition;
+}
+
+/** The next state by a protocol. Events that a state does not expect leave it as it is, with the reason. */
+export function transitionBy(protocol: Protocol, state: State, event: Event): Transition {
   switch (state.kind) {
     case 'ended':
       return { state, reason: 'already ended' };
@@ -101,10 +111,7 @@ export function transition(state: State, event: Event): Transition {
         case 'undone':
           return { state: { kind: 'ended', ending: 'rolled-back' }, reason: 'every step undone' };
         case 'undo-failed':
-          return {
-            state: { kind: 'ended', ending: 'stuck' },
-            reason: 'an undo failed; the journal names what is left',
-          };
+          return protocol.undoFailed(state.from);
         case 'ok':
         case 'failed':
         case 'cancelled':
@@ -116,12 +123,12 @@ export function transition(state: State, event: Event): Transition {
     case 'running':
       switch (event) {
         case 'ok':
-          return afterOk(state);
+          return protocol.ok(state);
         case 'committed':
-          return { state: { ...state, committed: true }, reason: 'the destination owns the VM' };
+          return protocol.committed(state);
         case 'failed':
         case 'cancelled':
-          return afterFailure(state, event);
+          return protocol.failed(state, event);
         case 'undone':
         case 'undo-failed':
           return { state, reason: 'nothing is being undone' };
@@ -132,6 +139,22 @@ export function transition(state: State, event: Event): Transition {
       return state satisfies never;
   }
 }
+
+/** An undo that failed leaves something that only the journal knows. */
+export const STUCK: Transition = {
+  state: { kind: 'ended', ending: 'stuck' },
+  reason: 'an undo failed; the journal names what is left',
+};
+
+const MIGRATION: Protocol = {
+  ok: afterOk,
+  committed: (state) => ({ state: { ...state, committed: true }, reason: 'the destination owns the VM' }),
+  failed: afterFailure,
+  undoFailed: () => STUCK,
+};
+
+/** The next state of a migration. */
+export const transition = (state: State, event: Event): Transition => transitionBy(MIGRATION, state, event);
 
 /** Which host runs the VM when a migration is found in this state, whatever happened to the processes. */
 export function rightfulRunner(state: State): 'source' | 'destination' {

@@ -6,15 +6,22 @@
  * A rescue is a swap whose old device is dead already: there is nothing to go back to, so once the new device was to
  * be plugged it goes forward only.
  */
-import type { Event, Phase, State, Transition } from '../machine.ts';
+import {
+  type Event,
+  type Phase,
+  type Protocol,
+  type Running,
+  STUCK,
+  type State,
+  type Transition,
+  transitionBy,
+} from '../machine.ts';
 
 export type SwapKind = 'swap' | 'rescue';
 
 /** The phases of a swap, in order. */
 export const SWAP_PHASES = ['preflight', 'reserve', 'stage', 'detach', 'attach', 'settle'] as const;
 export type SwapPhase = (typeof SWAP_PHASES)[number] & Phase;
-
-type Running = Extract<State, { kind: 'running' }>;
 
 const ORDER: readonly Phase[] = SWAP_PHASES;
 const position = (phase: Phase): number => ORDER.indexOf(phase);
@@ -55,50 +62,22 @@ function afterFailure(kind: SwapKind, state: Running, event: 'failed' | 'cancell
   return { state: { kind: 'rolling-back', from: state.phase }, reason: `${event}: back to the old device` };
 }
 
-/** The next state. Events that a state does not expect leave it as it is, with the reason. */
+function afterFailedUndo(from: Phase): Transition {
+  // from the detach on the interface may be without any device, which `attach` can mend
+  if (position(from) < position('detach')) return STUCK;
+  return {
+    state: { kind: 'ended', ending: 'degraded' },
+    reason: 'neither the new device nor the old one came',
+  };
+}
+
+/** The next state of a swap or a rescue. */
 export function swapTransition(kind: SwapKind, state: State, event: Event): Transition {
-  switch (state.kind) {
-    case 'ended':
-      return { state, reason: 'already ended' };
-    case 'rolling-back':
-      switch (event) {
-        case 'undone':
-          return { state: { kind: 'ended', ending: 'rolled-back' }, reason: 'every step undone' };
-        case 'undo-failed':
-          // from the detach on the interface may be without any device, which `attach` can mend
-          return position(state.from) >= position('detach')
-            ? {
-                state: { kind: 'ended', ending: 'degraded' },
-                reason: 'neither the new device nor the old one came',
-              }
-            : {
-                state: { kind: 'ended', ending: 'stuck' },
-                reason: 'an undo failed; the journal names what is left',
-              };
-        case 'ok':
-        case 'failed':
-        case 'cancelled':
-        case 'committed':
-          return { state, reason: 'already rolling back' };
-        default:
-          return event satisfies never;
-      }
-    case 'running':
-      switch (event) {
-        case 'ok':
-          return afterOk(state);
-        case 'failed':
-        case 'cancelled':
-          return afterFailure(kind, state, event);
-        case 'committed':
-          return { state, reason: 'a swap has no hand-over' };
-        case 'undone':
-        case 'undo-failed':
-          return { state, reason: 'nothing is being undone' };
-        default:
-          return event satisfies never;
-      }
-    default:
-      return state satisfies never;
-  }
+  const protocol: Protocol = {
+    ok: afterOk,
+    committed: (unchanged) => ({ state: unchanged, reason: 'a swap has no hand-over' }),
+    failed: (running, how) => afterFailure(kind, running, how),
+    undoFailed: afterFailedUndo,
+  };
+  return transitionBy(protocol, state, event);
 }
