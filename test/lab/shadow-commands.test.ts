@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { z } from 'zod';
 import { deadline } from '../../src/base/deadline.ts';
 import { labAccess } from '../../src/lab/access.ts';
 import type { Lab } from '../../src/lab/lab.ts';
@@ -15,24 +14,7 @@ import type { WatchEvent } from '../../src/observe/watch-events.ts';
 import { type CliProcess, makeState, objects, runCli, startCli } from './cli-process.ts';
 import { CACHE } from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
-
-/** An emulated guest on a loaded machine; nothing waits so long that works. */
-const LIMIT = { timeout: 120_000 };
-
-const Changed = z.object({
-  type: z.literal('changed'),
-  seq: z.number(),
-  changes: z.array(z.object({ key: z.string() })),
-});
-const Versions = z.object({
-  nics: z.tuple([
-    z.object({
-      versions: z.array(
-        z.object({ seq: z.number(), label: z.string(), by: z.string(), changes: Changed.shape.changes }),
-      ),
-    }),
-  ]),
-});
+import { Changed, changedKey, historyIn, isType, LIMIT } from './watching.ts';
 
 const state = makeState();
 const saved = join(state, 'saved.json');
@@ -112,13 +94,7 @@ const startWatch = () => {
   watching = startCli(state, ['shadow', 'watch', 'web1', '--json']);
   return watching;
 };
-const isType = (type: string) => (line: string) => line.includes(`"type":"${type}"`);
-const changedKey = (key: string) => (line: string) => isType('changed')(line) && line.includes(`"${key}"`);
-
-async function history() {
-  const [line] = objects(await runCli(state, ['shadow', 'history', 'web1', '--json']));
-  return Versions.parse(line).nics[0].versions;
-}
+const history = () => historyIn(state);
 
 describe('shadow commands', needsNetworkRights(), () => {
   before(async () => {

@@ -2,24 +2,15 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { z } from 'zod';
 import { deadline } from '../../src/base/deadline.ts';
 import { labAccess } from '../../src/lab/access.ts';
 import type { Lab } from '../../src/lab/lab.ts';
 import { createStandingLab } from '../../src/lab/standing.ts';
 import { disconnectVm } from '../../src/migration/vm.ts';
-import { type CliProcess, makeState, objects, runCli, startCli } from './cli-process.ts';
+import { type CliProcess, makeState, runCli, startCli } from './cli-process.ts';
 import { CACHE, MIGRATION_MS } from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
-
-/** An emulated guest on a loaded machine; nothing waits so long that works. */
-const LIMIT = { timeout: 120_000 };
-
-const Versions = z.object({
-  nics: z.tuple([
-    z.object({ versions: z.array(z.object({ seq: z.number(), label: z.string(), by: z.string() })) }),
-  ]),
-});
+import { changedKey, historyIn, isType, LIMIT } from './watching.ts';
 
 const state = makeState();
 let lab: Lab;
@@ -39,13 +30,7 @@ const startWatch = () => {
   watching = startCli(state, ['shadow', 'watch', 'web1', '--json']);
   return watching;
 };
-const isType = (type: string) => (line: string) => line.includes(`"type":"${type}"`);
-const changedKey = (key: string) => (line: string) => isType('changed')(line) && line.includes(`"${key}"`);
-
-async function history() {
-  const [line] = objects(await runCli(state, ['shadow', 'history', 'web1', '--json']));
-  return Versions.parse(line).nics[0].versions;
-}
+const history = () => historyIn(state);
 
 describe('shadow watch', needsNetworkRights(), () => {
   before(async () => {
