@@ -2,13 +2,14 @@
  * The journal: each step is on disk before it acts, with the undo that it would need. A supervisor that finds an open
  * migration can take it back (before the commit) or forward (after it) from what stands here alone.
  */
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
+import { openDatabase } from '../base/sqlite.ts';
 import type { Ending, Phase, State } from './machine.ts';
 import { Undo } from './undo.ts';
 
-const SCHEMA_VERSION = 1;
-const SCHEMA = `
+const SCHEMAS = [
+  `
   CREATE TABLE IF NOT EXISTS migration (
     id TEXT PRIMARY KEY, vm TEXT NOT NULL, source TEXT NOT NULL, destination TEXT NOT NULL,
     request TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, ended REAL, ending TEXT, result TEXT
@@ -21,7 +22,8 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS note (
     migration TEXT NOT NULL REFERENCES migration (id), at REAL NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL
   ) STRICT;
-`;
+`,
+];
 
 const StepRow = z.object({
   seq: z.number().int(),
@@ -55,10 +57,7 @@ export class Journal {
   readonly #db: DatabaseSync;
 
   constructor(path: string) {
-    this.#db = new DatabaseSync(path);
-    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
-    this.#db.exec(SCHEMA);
-    this.#db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+    this.#db = openDatabase(path, SCHEMAS);
   }
 
   /**

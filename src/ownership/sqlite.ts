@@ -1,24 +1,25 @@
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
+import { openDatabase } from '../base/sqlite.ts';
 import { ShadowferryError } from '../errors.ts';
 import type { DeviceClaim, Ownership, OwnershipStore } from './store.ts';
 
 const OwnershipRow = z.object({ vm: z.string(), owner: z.string(), epoch: z.number().int() });
 const ClaimRow = z.object({ host: z.string(), device: z.string(), vm: z.string() });
 
-const SCHEMA = `
+const SCHEMAS = [
+  `
   CREATE TABLE IF NOT EXISTS ownership (vm TEXT PRIMARY KEY, owner TEXT NOT NULL, epoch INTEGER NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS claim (host TEXT NOT NULL, device TEXT NOT NULL, vm TEXT NOT NULL, PRIMARY KEY (host, device)) STRICT;
-`;
+`,
+];
 
 /** Ownership on one machine. Every change is one transaction, on disk before the call returns. */
 export class SqliteOwnership implements OwnershipStore {
   readonly #db: DatabaseSync;
 
   constructor(path: string) {
-    this.#db = new DatabaseSync(path);
-    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;');
-    this.#db.exec(SCHEMA);
+    this.#db = openDatabase(path, SCHEMAS);
   }
 
   async read(vm: string): Promise<Ownership | undefined> {

@@ -150,13 +150,14 @@ test('processes that write at once and are killed leave every version whole that
     child.stdout.on('data', (chunk: Buffer) => {
       for (const line of chunk.toString().split('\n')) told = Math.max(told, Number(line));
     });
-    return { child, told: () => told };
+    return { child, ended: once(child, 'close'), told: () => told };
   });
-  const limit = performance.now() + 30_000;
-  while (writers.some(({ told }) => told() < 20) && performance.now() < limit) await delay(5);
-  const ended = writers.map(({ child }) => once(child, 'close'));
+  const alive = () => writers.every(({ child }) => child.exitCode === null);
+  const limit = performance.now() + 60_000;
+  while (alive() && writers.some(({ told }) => told() < 20) && performance.now() < limit) await delay(5);
+  assert.ok(alive(), 'a writer gave up');
   for (const { child } of writers) child.kill('SIGKILL');
-  await Promise.all(ended);
+  await Promise.all(writers.map(({ ended }) => ended));
   const told = Math.max(...writers.map((writer) => writer.told()));
   assert.ok(told >= 20, String(told));
   const again = new ShadowStore(file);

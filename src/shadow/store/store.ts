@@ -4,9 +4,10 @@
  * processes may write at once, and each change is one transaction: a process that is killed leaves nothing half done.
  */
 import { createHash } from 'node:crypto';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { z } from 'zod';
+import { atomically, openDatabase } from '../../base/sqlite.ts';
 import { type Attribute, NetShadow } from '../net/model.ts';
 import { type Change, changesBetween, comparedOf } from './changes.ts';
 import { labelText, nextLabel, parseLabel } from './label.ts';
@@ -47,8 +48,8 @@ export interface Recorded {
   changes: Change[];
 }
 
-const SCHEMA_VERSION = 1;
-const SCHEMA = `
+const SCHEMAS = [
+  `
   CREATE TABLE IF NOT EXISTS content (hash TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS version (
     vm TEXT NOT NULL, nic TEXT NOT NULL, seq INTEGER NOT NULL, label TEXT NOT NULL, identity TEXT NOT NULL,
@@ -61,7 +62,8 @@ const SCHEMA = `
     vm TEXT NOT NULL, nic TEXT NOT NULL, seq INTEGER NOT NULL, key TEXT NOT NULL, was TEXT, is_now TEXT,
     PRIMARY KEY (vm, nic, seq, key), FOREIGN KEY (vm, nic, seq) REFERENCES version (vm, nic, seq) ON DELETE CASCADE
   ) STRICT;
-`;
+`,
+];
 
 const Row = z.object({
   vm: z.string(),
@@ -101,12 +103,7 @@ export class ShadowStore {
   /** Opens or makes the store in a file. */
   constructor(path: string, retention: { versions: number; bytes: number } = RETENTION) {
     this.#retention = retention;
-    this.#db = new DatabaseSync(path);
-    this.#db.exec(
-      'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON;',
-    );
-    this.#db.exec(SCHEMA);
-    this.#db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+    this.#db = openDatabase(path, SCHEMAS);
   }
 
   /**
@@ -116,7 +113,7 @@ export class ShadowStore {
   record(vm: string, nic: string, shadow: NetShadow, by: SeenBy, atMs: number = Date.now()): Recorded {
     const attributes = comparedOf(shadow);
     const identity = identityOf(attributes);
-    return this.#atomically(() => {
+    return atomically(this.#db, () => {
       const last = this.#lastRow(vm, nic);
       // compared anew, not by what was written: more may be compared now than when that version was made
       const before = last === undefined ? undefined : this.#read(last.content);
@@ -179,7 +176,7 @@ export class ShadowStore {
 
   /** Removes all that is known of a VM. */
   forget(vm: string): void {
-    this.#atomically(() => {
+    atomically(this.#db, () => {
       this.#db.prepare('DELETE FROM version WHERE vm = ?').run(vm);
       this.#dropUnused();
     });
@@ -289,17 +286,5 @@ export class ShadowStore {
       .prepare('SELECT * FROM version WHERE vm = ? AND nic = ? ORDER BY seq DESC LIMIT 1')
       .get(vm, nic);
     return row === undefined ? undefined : Row.parse(row);
-  }
-
-  #atomically<T>(act: () => T): T {
-    this.#db.exec('BEGIN IMMEDIATE');
-    try {
-      const result = act();
-      this.#db.exec('COMMIT');
-      return result;
-    } catch (error) {
-      this.#db.exec('ROLLBACK');
-      throw error;
-    }
   }
 }
