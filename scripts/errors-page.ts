@@ -1,4 +1,4 @@
-import { CATALOGUE, type ErrorKind, KINDS } from '../src/errors.ts';
+import { CATALOGUE, type ErrorCode, type ErrorKind, KINDS, statusOf } from '../src/errors.ts';
 
 /** What each kind means, for the page. */
 const MEANINGS: Record<ErrorKind, string> = {
@@ -27,14 +27,27 @@ export function errorsPage(): string {
   const kinds = Object.entries(KINDS).map(([kind, { exit, status }]) => ({ kind, exit, status }));
   const rows = kinds.map(({ kind, exit, status }) => `| [${kind}](#${kind}) | ${exit} | ${status} |`);
   const sections = Object.entries(MEANINGS).flatMap(([kind, meaning]) => {
-    const entries = Object.entries(CATALOGUE).filter(([, entry]) => entry.kind === kind);
+    const codes = Object.keys(CATALOGUE).filter((code): code is ErrorCode => code in CATALOGUE);
+    const entries = codes
+      .map((code) => {
+        const { kind: its, what, fix } = CATALOGUE[code];
+        const status = statusOf(code);
+        return {
+          code,
+          kind: its,
+          what,
+          fix,
+          own: status === KINDS[its].status ? '' : ` (HTTP status ${status}.)`,
+        };
+      })
+      .filter((entry) => entry.kind === kind);
     return [
       `## ${kind}`,
       meaning,
-      ...entries.flatMap(([code, entry]) => [
+      ...entries.flatMap(({ code, what, fix, own }) => [
         `### ${code}`,
-        `What happened: ${markdown(entry.what)}.`,
-        `What to do: ${markdown(entry.fix)}`,
+        `What happened: ${markdown(what)}.`,
+        `What to do: ${markdown(fix)}${own}`,
       ]),
     ];
   });
@@ -43,8 +56,9 @@ export function errorsPage(): string {
     '# Errors',
     'Every error has a code that stays the same, a sentence that says what happened, and one that says what to do. ' +
       'The command line prints both and ends with the exit code of the error’s kind; with `--json` the last line ' +
-      'is `{"type":"error","code":…,"kind":…,"message":…,"fix":…,"params":…}`. The API answers with the same object ' +
-      'and the HTTP status. Words in *italics* stand for values.',
+      'is `{"type":"error","code":…,"kind":…,"message":…,"fix":…,"params":…}`. The API answers with the same fields ' +
+      'as a problem of RFC 9457 (see api.md) and the HTTP status of the kind, or the one that stands beside the ' +
+      'error. Words in *italics* stand for values.',
     ['| kind | exit code | HTTP status |', '| --- | --- | --- |', ...rows].join('\n'),
     ...sections,
   ].join('\n\n')}\n`;

@@ -10,8 +10,10 @@ import { registerDoctor } from './commands/doctor.ts';
 import { registerLab } from './commands/lab.ts';
 import { registerMigrate } from './commands/migrate.ts';
 import { registerMigrations } from './commands/migrations.ts';
+import { registerPki } from './commands/pki.ts';
 import { registerShadow } from './commands/shadow.ts';
 import { registerSwap } from './commands/swap.ts';
+import { registerToken } from './commands/token.ts';
 import { ShadowferryError, toShadowferryError } from './errors.ts';
 
 function version(): string {
@@ -49,6 +51,8 @@ async function main(args: readonly string[]): Promise<void> {
   registerAttach(program);
   registerMigrations(program);
   registerShadow(program);
+  registerPki(program);
+  registerToken(program);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {

@@ -32,6 +32,8 @@ interface Entry {
   what: string;
   /** What to do about it. */
   fix: string;
+  /** HTTP status, where it is another than that of the kind. */
+  status?: number;
 }
 
 export const CATALOGUE = {
@@ -46,12 +48,29 @@ export const CATALOGUE = {
     what: '{field}: "{value}" is not a network device that this QEMU offers',
     fix: 'Use one of: {allowed}.',
   },
-  UNKNOWN_HOST: { kind: 'input', what: '{field}: there is no host "{value}"', fix: 'Use one of: {allowed}.' },
-  UNKNOWN_VM: { kind: 'input', what: '{field}: there is no VM "{value}"', fix: 'Use one of: {allowed}.' },
+  UNKNOWN_HOST: {
+    kind: 'input',
+    what: '{field}: there is no host "{value}"',
+    fix: 'Use one of: {allowed}.',
+    status: 404,
+  },
+  UNKNOWN_VM: {
+    kind: 'input',
+    what: '{field}: there is no VM "{value}"',
+    fix: 'Use one of: {allowed}.',
+    status: 404,
+  },
   UNKNOWN_DEVICE: {
     kind: 'input',
     what: '{field}: there is no device "{value}" on {where}',
     fix: 'Use one of: {allowed}.',
+    status: 404,
+  },
+  UNKNOWN_MIGRATION: {
+    kind: 'input',
+    what: '{field}: the journal has no migration "{value}"',
+    fix: 'List them with "shadowferry migrations".',
+    status: 404,
   },
   UNKNOWN_MODE: {
     kind: 'input',
@@ -67,6 +86,7 @@ export const CATALOGUE = {
     kind: 'input',
     what: '{field}: there is no version "{value}" of the shadow of {what}',
     fix: 'Use one of: {allowed}. Old versions go after a while; see docs/shadow-commands.md.',
+    status: 404,
   },
   PLAN_INVALID: {
     kind: 'input',
@@ -77,6 +97,69 @@ export const CATALOGUE = {
     kind: 'input',
     what: '{field}: VM "{vm}" already runs on host "{value}"',
     fix: 'Choose another destination, or use "swap" to change a device on the same host.',
+  },
+
+  // input: the daemon
+  CONFIG_INVALID: {
+    kind: 'input',
+    what: '{file} is not a usable configuration: {problems}',
+    fix: 'Correct it and try it with "shadowferry daemon --config {file} --check"; docs/config.md names every key.',
+  },
+  ROUTE_UNKNOWN: {
+    kind: 'input',
+    what: 'there is no {method} {path} in this API',
+    fix: 'GET /openapi.json lists what there is.',
+    status: 404,
+  },
+  METHOD_UNKNOWN: {
+    kind: 'input',
+    what: '{path} has no method {method}',
+    fix: 'It has: {allowed}.',
+    status: 405,
+  },
+  BODY_TOO_LARGE: {
+    kind: 'input',
+    what: 'the body of the request is larger than {limit} bytes',
+    fix: 'Send less; nothing was changed.',
+    status: 413,
+  },
+  MEDIA_TYPE: {
+    kind: 'input',
+    what: 'a body of type "{type}" is not understood',
+    fix: 'Send JSON, with "content-type: application/json".',
+    status: 415,
+  },
+  REQUEST_MALFORMED: {
+    kind: 'input',
+    what: 'the request cannot be read: {problem}',
+    fix: 'Send HTTP/1.1 with a body of JSON where there is one.',
+  },
+  REQUEST_SLOW: {
+    kind: 'input',
+    what: 'the request was not complete in time',
+    fix: 'Send it at once, over a connection of its own.',
+    status: 408,
+  },
+  IDEMPOTENCY_REUSED: {
+    kind: 'input',
+    what: 'the idempotency key "{key}" was used for another request',
+    fix: 'Take a new key for a new request; the old one is kept for {hours} hours.',
+    status: 422,
+  },
+  PKI_INVALID: {
+    kind: 'input',
+    what: '{file} is not a usable {what}: {why}',
+    fix: 'Put the file right from a backup, or make a new one with "shadowferry pki"; docs/operations.md says how.',
+  },
+  TOKENS_INVALID: {
+    kind: 'input',
+    what: '{file} is not a usable list of tokens: {why}',
+    fix: 'Put the file right from a backup, or remove it and make new tokens with "shadowferry token create".',
+  },
+  TOKEN_UNKNOWN: {
+    kind: 'input',
+    what: 'there is no token "{token}" in {file}',
+    fix: 'List them with "shadowferry token list".',
   },
 
   // missing on this machine or in the guest
@@ -190,6 +273,63 @@ export const CATALOGUE = {
     fix: 'Use another id, or remove the lab that uses it.',
   },
 
+  // refused: the daemon
+  UNAUTHENTICATED: {
+    kind: 'refused',
+    what: 'it is not known who asks: {why}',
+    fix: 'Use the Unix socket, a client certificate ("shadowferry pki issue") or a token ("shadowferry token create").',
+    status: 401,
+  },
+  FORBIDDEN: {
+    kind: 'refused',
+    what: '"{principal}" has role {role}, and this needs role {needed}',
+    fix: 'Ask with a certificate or token of that role.',
+    status: 403,
+  },
+  RATE_LIMITED: {
+    kind: 'refused',
+    what: '"{principal}" asks more often than {max} times in {seconds} s',
+    fix: 'Wait for the time that the header "retry-after" says; limits.requestsPerSecond of the configuration sets it.',
+    status: 429,
+  },
+  STREAMS_LIMITED: {
+    kind: 'refused',
+    what: '"{principal}" has {max} streams of events open already',
+    fix: 'Close one first; limits.streams of the configuration sets how many there may be.',
+    status: 429,
+  },
+  IDEMPOTENCY_BUSY: {
+    kind: 'refused',
+    what: 'the first request with idempotency key "{key}" {state}',
+    fix: 'Look at what it was about, and send it again with the same key later, or with a new key if it was not done.',
+  },
+  DAEMON_STOPPING: {
+    kind: 'refused',
+    what: 'the daemon is stopping and takes no new work',
+    fix: 'Ask again when it is back.',
+    status: 503,
+  },
+  DAEMON_RUNS: {
+    kind: 'refused',
+    what: 'another daemon uses {directory} (process {pid})',
+    fix: 'Stop that one first, or give this one a state directory of its own.',
+  },
+  SOCKET_UNSAFE: {
+    kind: 'refused',
+    what: 'the socket {path} is not used: {why}',
+    fix: 'Correct that, or choose another path ("socket.path" of the configuration).',
+  },
+  FILE_UNSAFE: {
+    kind: 'refused',
+    what: '{file} is not used: {why}',
+    fix: 'Give it to the user of the daemon, and let nobody else write it (chmod 0600).',
+  },
+  FILE_EXISTS: {
+    kind: 'refused',
+    what: '{file} exists already, and is never overwritten',
+    fix: 'Choose another name or directory, or move the old file away.',
+  },
+
   // failed
   QMP_CLOSED: {
     kind: 'failed',
@@ -247,6 +387,21 @@ export const CATALOGUE = {
     what: 'the watcher in the guest is not heard any more: {why}',
     fix: 'The watch looks for it by itself, and starts it again where it is gone.',
   },
+  LISTEN_FAILED: {
+    kind: 'failed',
+    what: 'the daemon cannot listen on {where}: {why}',
+    fix: 'See what else uses it ("ss -ltnxp"), or choose another in the configuration.',
+  },
+  DAEMON_UNREACHABLE: {
+    kind: 'failed',
+    what: 'no daemon answers at {target}: {why}',
+    fix: 'See whether it runs ("systemctl status shadowferry") and whether this user may use its socket.',
+  },
+  DAEMON_ANSWER: {
+    kind: 'failed',
+    what: 'the daemon at {target} answered {request} with {status}: {problem}',
+    fix: 'If its version is another than that of this program ("shadowferry --host … version"), use the same on both sides.',
+  },
   PROBE_FAILED: {
     kind: 'failed',
     what: 'the {probe} probe failed: {why}',
@@ -289,6 +444,12 @@ export const CATALOGUE = {
 
 export type ErrorCode = keyof typeof CATALOGUE;
 
+/** HTTP status of an error. */
+export function statusOf(code: ErrorCode): number {
+  const entry: Entry = CATALOGUE[code];
+  return entry.status ?? KINDS[entry.kind].status;
+}
+
 export type ErrorParams = Record<string, string | number>;
 
 type Names<Text extends string> = Text extends `${string}{${infer Name}}${infer Rest}`
@@ -329,7 +490,7 @@ export class ShadowferryError<C extends ErrorCode = ErrorCode> extends Error {
   }
 
   get status(): number {
-    return KINDS[this.kind].status;
+    return statusOf(this.code);
   }
 
   toJSON(): { code: ErrorCode; kind: ErrorKind; message: string; fix: string; params: ErrorParams } {
