@@ -216,6 +216,12 @@ export const CATALOGUE = {
     fix: 'Use a QEMU that does, or choose another strategy.',
   },
 
+  STORE_UNFIT: {
+    kind: 'missing',
+    what: 'the ownership store at {endpoint} cannot be used: {why}',
+    fix: 'Use members of one etcd cluster of version 3.4 or newer with its JSON gateway; see docs/ownership.md.',
+  },
+
   // refused
   CONTINUITY_UNAVAILABLE: {
     kind: 'refused',
@@ -231,6 +237,26 @@ export const CATALOGUE = {
     kind: 'refused',
     what: 'host "{host}" does not own VM "{vm}" (owner "{owner}", epoch {epoch})',
     fix: 'Ask the owner; a VM is run by one host only.',
+  },
+  HANDOVER_WITHDRAWN: {
+    kind: 'refused',
+    what: 'the hand-over {attempt} of VM "{vm}" to host "{host}" was withdrawn',
+    fix: 'The VM belongs to the host that it belonged to; migrate it again.',
+  },
+  START_REFUSED: {
+    kind: 'refused',
+    what: 'VM "{vm}" may not be started on host "{host}": {why}',
+    fix: 'Start it on its owner. How to take a VM over from a host that is dead for certain stands in docs/ownership.md.',
+  },
+  STORE_LOGIN_REFUSED: {
+    kind: 'refused',
+    what: 'the ownership store at {endpoint} does not let us in: {why}',
+    fix: 'Check user, password file and certificates of the ownership store in the configuration, and those of etcd.',
+  },
+  STORE_FORBIDDEN: {
+    kind: 'refused',
+    what: 'user "{user}" of the ownership store has no right to keys under "{prefix}": {why}',
+    fix: 'Grant it, as etcd\'s root: "etcdctl role grant-permission ROLE --prefix=true readwrite {prefix}/".',
   },
   MIGRATION_BUSY: {
     kind: 'refused',
@@ -401,6 +427,21 @@ export const CATALOGUE = {
     kind: 'failed',
     what: 'the daemon at {target} answered {request} with {status}: {problem}',
     fix: 'If its version is another than that of this program ("shadowferry --host … version"), use the same on both sides.',
+  },
+  STORE_UNREACHABLE: {
+    kind: 'failed',
+    what: 'the ownership store cannot be reached: {why}',
+    fix: 'VMs run on, and none was handed over. Check the store ("etcdctl endpoint health", or the disk of a local file) and the way to it, and try again.',
+  },
+  HANDOVER_UNKNOWN: {
+    kind: 'failed',
+    what: 'whether VM "{vm}" was handed over to host "{host}" is not known (attempt {attempt}): {why}',
+    fix: 'Start the VM on neither host by hand: what migrates it must resolve the attempt first, as soon as the ownership store answers.',
+  },
+  STORE_DAMAGED: {
+    kind: 'failed',
+    what: 'the record of {key} in the ownership store is not what it should be: {problem}',
+    fix: 'Nothing is guessed and nothing was changed. Look at the record (docs/ownership.md says how); it may come from an old backup or a newer Shadowferry.',
   },
   PROBE_FAILED: {
     kind: 'failed',

@@ -76,6 +76,13 @@ export const PROGRAMS = [
     optional: true,
   },
   {
+    name: 'etcd',
+    package: 'etcd-server',
+    why: 'is the ownership store of several hosts in the tests; without it those are skipped',
+    tasks: ['setup', 'test', 'unit'],
+    optional: true,
+  },
+  {
     name: 'ethtool',
     package: 'ethtool',
     why: 'tries the capture in the tests; without it that part is skipped',
