@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
 import { parseArgs, planParts, sumTotals, totalLine } from './test-parts.ts';
 
@@ -11,7 +12,7 @@ const FILES = [
   'test/lab/c.long.test.ts',
 ];
 
-const UNIT = '--test-timeout=120000 --test-force-exit';
+const UNIT = `--test-concurrency=${availableParallelism() + 1} --test-timeout=120000`;
 const LAB = '--test-concurrency=1 --test-timeout=900000 --test-force-exit';
 
 function plan(...args: string[]): string[] {

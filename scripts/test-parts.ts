@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Totals } from './totals-reporter.ts';
 
 /** What `npm test` was asked to run. */
@@ -40,20 +41,32 @@ function isLab(file: string): boolean {
 }
 
 /**
- * A test that hangs fails after its part's time, in ms, where it does not set its own, and what it leaves open does
- * not keep the runner. A lab test boots guests on machines that may be slow and busy.
+ * A test, and a file, that hangs fails after its part's time, in ms, where it does not set its own. A lab test boots
+ * guests on machines that may be slow and busy.
  */
 const LONGEST_TEST_MS = { unit: 120_000, lab: 900_000 };
 
-const endingOptions = (part: TestPart['name']): string[] => [
+/**
+ * Test files at a time. One more than there are processors, as many unit tests wait for a process; of lab tests one,
+ * as their virtual machines would disturb each other's times.
+ */
+const SIDE_BY_SIDE = { unit: availableParallelism() + 1, lab: 1 };
+
+/**
+ * What a failed lab test leaves open does not keep the runner. Not for the others: a process that is made to end loses
+ * what it has still to tell when the runner is too busy to listen, and tests would be missing from the sums.
+ */
+const ENDING: Record<TestPart['name'], string[]> = { unit: [], lab: ['--test-force-exit'] };
+
+const runnerOptions = (part: TestPart['name']): string[] => [
+  `--test-concurrency=${SIDE_BY_SIDE[part]}`,
   `--test-timeout=${LONGEST_TEST_MS[part]}`,
-  '--test-force-exit',
+  ...ENDING[part],
 ];
 
 /**
- * Divides test files (paths from the checkout) into parts, in running order. Lab tests run one file at a time:
- * their virtual machines would disturb each other's times. Parts without files are left out, and so are the long ones
- * where nobody asks for them, by `--long` or by a part of their name.
+ * Divides test files (paths from the checkout) into parts, in running order. Parts without files are left out, and so
+ * are the long ones where nobody asks for them, by `--long` or by a part of their name.
  */
 export function planParts(files: readonly string[], request: TestRequest): TestPart[] {
   const wanted = files
@@ -67,11 +80,10 @@ export function planParts(files: readonly string[], request: TestRequest): TestP
   const unit = wanted.filter((file) => !isLab(file));
   const lab = wanted.filter(isLab);
   if (request.unit && unit.length > 0) {
-    parts.push({ name: 'unit', files: unit, options: [...endingOptions('unit'), ...request.runnerOptions] });
+    parts.push({ name: 'unit', files: unit, options: [...runnerOptions('unit'), ...request.runnerOptions] });
   }
   if (request.lab && lab.length > 0) {
-    const options = ['--test-concurrency=1', ...endingOptions('lab'), ...request.runnerOptions];
-    parts.push({ name: 'lab', files: lab, options });
+    parts.push({ name: 'lab', files: lab, options: [...runnerOptions('lab'), ...request.runnerOptions] });
   }
   return parts;
 }

@@ -5,12 +5,14 @@
  */
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { exitCodeOf, runStep, type StepResult, seconds } from './steps.ts';
 import { parseArgs, planParts, sumTotals, type TestRequest, totalLine } from './test-parts.ts';
 import type { Totals } from './totals-reporter.ts';
 
 process.chdir(dirname(import.meta.dirname));
+// Each test file is a process of its own, which would strip the types of the same sources again.
+process.env.NODE_COMPILE_CACHE ??= resolve('.cache', 'compiled');
 const node = [process.execPath, '--disable-warning=ExperimentalWarning'];
 const PATTERNS = [
   'src/**/*.test.ts',
