@@ -130,8 +130,6 @@ describe('every attribute of docs/shadow.md', needsNetworkRights(), () => {
         'port.*', // those that a newer kernel may have, as with sysctls
         // no emulated device takes these; unit tests hold their forms
         ...['queue.*.tx_maxrate', 'ntuple.*', 'private-flag.*', 'eee.*', 'fec.encoding'],
-        // the kernel takes the link's whenever it notes the link, which may be after we set it: then it is told as lost
-        'sysctl.ipv6.conf.mtu',
         'sysctl.*',
       ],
     );

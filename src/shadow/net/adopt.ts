@@ -126,7 +126,8 @@ async function perform(
   return { changed: true, before, after, outcomes, warnings: plan.warnings };
 }
 
-const waitsForLink = (plan: ReplayPlan): boolean => plan.sets.attach.some(({ stage }) => stage === 'linked');
+const waitsForLink = (plan: ReplayPlan): boolean =>
+  plan.sets.attach.some(({ stage }) => stage === 'linked' || stage === 'noted');
 
 const isEnd = (event: TimedEvent, set: OperationSet): boolean =>
   event.e === (set === 'adopt' ? 'adopted' : 'givenback') || (event.e === 'failed' && event.what === set);

@@ -72,10 +72,10 @@ function neededAfterPrepare(set: OperationSet, plan: ReplayPlan): string[] {
 const STAGES: readonly Stage[] = ['prepare', 'raise', 'traffic', 'rest'];
 
 /** What waits for a link, of the set that brings the device: the program runs it whichever set came before the link. */
-function compileLinked(plan: ReplayPlan, dir: string): GuestFile[] {
-  const operations = plan.sets.attach.filter(({ stage }) => stage === 'linked');
+function compileWaiting(plan: ReplayPlan, stage: 'linked' | 'noted', dir: string): GuestFile[] {
+  const operations = plan.sets.attach.filter((operation) => operation.stage === stage);
   if (operations.length === 0) return [];
-  const compiler = new SetCompiler(`${dir}/linked`, undefined);
+  const compiler = new SetCompiler(`${dir}/${stage}`, undefined);
   for (const operation of operations) compiler.add(operation);
   compiler.finish();
   return compiler.files;
@@ -226,7 +226,7 @@ function announcement(plan: ReplayPlan, dir: string): GuestFile[] {
 
 /**
  * Files of one plan below the guest's directory `dir`: `match` (which device, which names), and for each set that
- * does anything `SET.steps` with its batches; `linked.steps` for what waits for a link.
+ * does anything `SET.steps` with its batches; `linked.steps` and `noted.steps` for what waits for a link.
  * @throws RangeError when a word holds a NUL.
  */
 export function compilePlan(plan: ReplayPlan, dir: string): GuestFile[] {
@@ -246,6 +246,7 @@ export function compilePlan(plan: ReplayPlan, dir: string): GuestFile[] {
     { path: `${dir}/match`, text: match, mode: 0o600 },
     ...announcement(plan, dir),
     ...sets.flatMap((set) => compileSet(plan, set, dir)),
-    ...compileLinked(plan, dir),
+    ...compileWaiting(plan, 'linked', dir),
+    ...compileWaiting(plan, 'noted', dir),
   ];
 }

@@ -26,7 +26,7 @@ export function draft(stage: Stage, tool: Draft['tool'], argv: string[], attribu
 export const write = (stage: Stage, file: string, value: string, attributes: string[] = []): Draft =>
   draft(stage, 'write', [file, value], attributes);
 
-const STAGES: readonly Stage[] = ['prepare', 'raise', 'traffic', 'rest', 'linked'];
+const STAGES: readonly Stage[] = ['prepare', 'raise', 'traffic', 'rest', 'linked', 'noted'];
 
 /** Puts drafts in the order of their stages, keeps the order within each, and numbers them from 1 without gaps. */
 export function numbered(drafts: readonly Draft[]): Operation[] {

@@ -9,8 +9,9 @@ export type Continuity = z.infer<typeof Continuity>;
  * When an operation runs, in order. `prepare`: device down, under its final name. `raise`: set up (and enslaved).
  * `traffic`: what packets need (addresses, routes, neighbours). `rest`: all that traffic does not wait for. `linked`: what
  * the kernel takes only on an interface that has a link (nexthop objects); it runs when there is one, whenever that is.
+ * `noted`: what the kernel takes back when it notes a link (IPv6's MTU), which is some time after the link is there.
  */
-export const Stage = z.enum(['prepare', 'raise', 'traffic', 'rest', 'linked']);
+export const Stage = z.enum(['prepare', 'raise', 'traffic', 'rest', 'linked', 'noted']);
 export type Stage = z.infer<typeof Stage>;
 
 export const Operation = z.object({

@@ -12,8 +12,8 @@ import {
   altnameDrafts,
   ipv6LinkDrafts,
   linkDrafts,
-  linkedSysctlDrafts,
   multicastDrafts,
+  notedSysctlDrafts,
   sysctlDrafts,
 } from './plan-settings.ts';
 import { clearTcDrafts, tcDrafts } from './plan-tc.ts';
@@ -214,7 +214,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
       ...tcDrafts(shadow, names.interface, found),
       ...multicastDrafts(shadow),
       ...nexthopDrafts(shadow, 'linked'),
-      ...linkedSysctlDrafts(shadow),
+      ...notedSysctlDrafts(shadow),
     ];
   }
   // The bond hands its MTU down when it takes a member, and takes none that cannot have it. It may have less now than
@@ -245,7 +245,7 @@ export function attachSet(context: PlanContext, found: Findings): Draft[] {
     ...(context.standby === undefined ? carrierDrafts(shadow) : []),
     // where the link never went they are there, and are replaced by themselves; a giveback needs them too
     ...nexthopDrafts(shadow, 'linked'),
-    ...linkedSysctlDrafts(shadow),
+    ...notedSysctlDrafts(shadow),
   ];
 }
 

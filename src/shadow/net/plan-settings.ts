@@ -56,12 +56,12 @@ export function sysctlDrafts(shadow: NetShadow, preparing: string): Draft[] {
   });
 }
 
-/** The kernel takes the link's MTU for IPv6's whenever the link comes: what is smaller is set again after that. */
-export function linkedSysctlDrafts(shadow: NetShadow): Draft[] {
+/** The kernel takes the link's MTU for IPv6's when it notes a link: what is smaller is set again after that. */
+export function notedSysctlDrafts(shadow: NetShadow): Draft[] {
   return shadow.sysctls
     .filter(({ path }) => path === 'ipv6/conf/{dev}/mtu')
     .map((sysctl) =>
-      write('linked', sysctlFile(sysctl.path, shadow.link.name), sysctl.value, [sysctlKey(sysctl)]),
+      write('noted', sysctlFile(sysctl.path, shadow.link.name), sysctl.value, [sysctlKey(sysctl)]),
     );
 }
 

@@ -567,6 +567,7 @@ attach() {
   replayed=
   traffic=
   carrier=
+  linked=
   run_set attach
   if [ -n "$renaming" ]; then finish_claim; fi
   if [ ! -e "$net/$device" ]; then
@@ -605,8 +606,12 @@ progress() {
       if [ -n "$traffic" ]; then announce; fi
       ;;
   esac
+  if [ -z "$linked" ]; then
+    linked=1
+    when_linked linked
+  fi
+  noted || return 0
   waiting=
-  linked
   emit active "\"dev\":\"$escaped\""
   if [ -n "$replayed" ]; then finished; fi
 }
@@ -622,12 +627,26 @@ finished() {
   fi
 }
 
-# What the kernel takes only on an interface with a link.
-linked() {
-  if [ ! -r "$plan/linked.steps" ]; then return 0; fi
+# when_linked linked|noted: what the kernel takes only on an interface with a link, or keeps only then.
+when_linked() {
+  if [ ! -r "$plan/$1.steps" ]; then return 0; fi
   set_name=attach
   # shellcheck source=/dev/null
-  . "$plan/linked.steps"
+  . "$plan/$1.steps"
+}
+
+# The kernel notes a link some time after it is there, tells its protocols, and then us; they take some settings back.
+# Fails while that is still to come.
+noted() {
+  if [ ! -r "$plan/noted.steps" ]; then return 0; fi
+  state=''
+  { read -r state <"$net/$interface/operstate"; } 2>/dev/null
+  case $state in
+    down | lowerlayerdown) return 1 ;;
+  esac
+  # it says so a moment before it tells them; who changes a link, as nothing does here, waits for that
+  "$ip" link set dev "$interface" up >/dev/null 2>&1
+  when_linked noted
 }
 
 # The device was taken down and up: everything is there but its link.
@@ -636,6 +655,7 @@ await_link() {
   replayed=
   traffic=1
   carrier=
+  linked=
   progress
 }
 
@@ -702,7 +722,7 @@ rollback() {
   if [ -n "$left" ] && [ -n "$found" ] && [ "$found_index" = "$claimed" ]; then
     if [ "$standin" = none ]; then
       # nothing was taken from it
-      waiting=1 replayed=1 traffic=1 carrier=1
+      waiting=1 replayed=1 traffic=1 carrier=1 linked=1
     else
       claimed=
     fi
@@ -793,7 +813,8 @@ reset() {
   waiting=''       # not empty: `active` is still to come, and so far there were
   replayed=''      #   all operations,
   traffic=''       #   the addresses and routes,
-  carrier=''       #   a link
+  carrier=''       #   a link,
+  linked=''        #   what is done as soon as there is one
   renaming=''      # arguments of ip that give the device its name, while that is still to be done
   current=''       # name that the device has at this moment
   lines=''         # text of the next batch

@@ -142,6 +142,27 @@ describe('the program', () => {
     );
   });
 
+  it('writes what the kernel takes back when it notes a link again after it has', async () => {
+    const mtu = '/proc/sys/net/ipv6/conf/eth0/mtu';
+    const sysctls = [{ path: 'ipv6/conf/{dev}/mtu', value: '1380' }];
+    const plan = planReplay(shadow({ sysctls }), { continuity: 'replay' });
+    await withGuest(plan, async (guest) => {
+      const state = `${guest.root}/sys/class/net/eth0/operstate`;
+      guest.put(state, 'down\n');
+      await guest.start(shell, plan);
+      guest.command('attach');
+      await guest.event('replayed');
+      guest.command('ping 1');
+      await guest.event('pong');
+      assert.ok(!guest.events().some(({ e }) => e === 'active'));
+      guest.put(`${guest.root}${mtu}`, '1500\n');
+      guest.put(state, 'up\n');
+      guest.command('rescan'); // a look, as a link event gives one
+      await guest.event('done');
+      assert.equal(guest.inTree(mtu), '1380');
+    });
+  });
+
   it('tells which operation of a batch failed, and goes on', async () => {
     const routes = ['10.1.0.0/16', '10.2.0.0/16', '10.3.0.0/16', '10.4.0.0/16'].map((to, at) =>
       route(to, [

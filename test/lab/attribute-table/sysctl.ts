@@ -20,7 +20,7 @@ const IPV6_CONF = `stable_secret 2001:db8:1:2:3:4:5:6|addr_gen_mode 3|accept_dad
   drop_unicast_in_l2_multicast 1|drop_unsolicited_na 1|enhanced_dad 0|force_mld_version 1|force_tllao 1|forwarding 1
   hop_limit 77|ignore_routes_with_linkdown 1|ioam6_enabled 1|ioam6_id 77|ioam6_id_wide 777|keep_addr_on_down 1
   max_addresses 17|max_desync_factor 700|mldv1_unsolicited_report_interval 9000
-  mldv2_unsolicited_report_interval 1200|ndisc_evict_nocarrier 0|ndisc_notify 1|ndisc_tclass 32|optimistic_dad 1
+  mldv2_unsolicited_report_interval 1200|mtu 1380|ndisc_evict_nocarrier 0|ndisc_notify 1|ndisc_tclass 32|optimistic_dad 1
   proxy_ndp 1|ra_defrtr_metric 2048|regen_max_retry 4|router_probe_interval 61|router_solicitation_delay 2
   router_solicitation_interval 5|router_solicitation_max_interval 3601|router_solicitations 2|rpl_seg_enabled 1
   seg6_enabled 1|seg6_require_hmac 1|suppress_frag_ndisc 0|temp_prefered_lft 86401|temp_valid_lft 604801

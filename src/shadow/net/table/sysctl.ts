@@ -145,8 +145,7 @@ export const SYSCTL: AttributeGroup = group({
       row.attribute === 'sysctl.ipv6.conf.mtu'
         ? {
             ...row,
-            replay: 'written when the link is there',
-            lost: 'the kernel notes the link later than we do, and takes the link’s MTU',
+            replay: 'written when the kernel has noted the link, as it takes the link’s MTU then',
           }
         : row,
     ),
