@@ -12,6 +12,7 @@ export const KERNEL_PACKAGE = 'linux-image-amd64';
 export const PACKAGES = [
   'bpftool',
   'busybox-static',
+  'coreutils',
   'dash',
   'dmsetup',
   'dropbear-bin',
@@ -45,6 +46,7 @@ export const PROGRAMS = [
   'qemu-ga',
   'socat',
   'ss',
+  'stdbuf',
   'tc',
   'wg',
 ] as const;
@@ -57,6 +59,7 @@ export const DATA_DIRECTORIES = [
   'etc/iproute2',
   'usr/share/iproute2',
   'usr/lib/x86_64-linux-gnu/tc',
+  'usr/libexec/coreutils', // what stdbuf lends to the programs that it starts
 ] as const;
 
 /** Names kmod answers to. */

@@ -155,7 +155,7 @@ deleted() {
     *" $1="*)
       (
         sleep 1
-        printf '%s look\n' "$token" >&3
+        printf '\n%s look\n' "$token" >&3
       ) 4>&- 5<&- &
       ;;
   esac
@@ -182,15 +182,15 @@ objects_of() {
   done
 }
 
-# Copies commands from the port to the fifo. The hello waits for a host; when the host leaves, the port reads as ended.
-# What is left of a watcher that was killed does not greet.
+# Copies commands from the port to the fifo, each on a line of its own, whatever a listener has left unfinished there.
+# The hello waits for a host; when the host leaves, the port reads as ended. What is left of a watcher that was killed
+# does not greet.
 read_port() {
-  child=
-  trap '[ -z "$child" ] || kill "$child" 2>/dev/null; exit 0' TERM
+  trap - TERM INT HUP
   while kill -s 0 "$$" 2>/dev/null && tell hello "\"version\":\"$version\",\"token\":\"$token\""; do
-    cat <&5 >&3 2>/dev/null &
-    child=$!
-    wait "$child"
+    while IFS= read -r said <&5; do
+      printf '\n%s\n' "$said" >&3
+    done
   done
 }
 
@@ -244,10 +244,15 @@ else
   listeners="$listeners link:0 ip:0"
 fi
 if find_tool tc; then listen tc "$path" monitor; fi
-if find_tool ethtool; then listen ethtool "$path" --monitor; fi
+if find_tool ethtool; then
+  # it tells when it has 4 KiB to tell, unless its lines are passed on one by one
+  ethtool=$path
+  if find_tool stdbuf; then listen ethtool "$path" -oL "$ethtool" --monitor; else listeners="$listeners ethtool:0"; fi
+fi
 
 while IFS= read -r line <&3; do
   case $line in
+    '') ;; # before a command
     "$token arm")
       told=
       note_devices

@@ -40,6 +40,7 @@ class Watcher implements AsyncDisposable {
     mkdirSync(at(`sys/bus/pci/devices/${PCI}/net/eth0`), { recursive: true });
     writeFileSync(at(`sys/bus/pci/devices/${PCI}/net/eth0/ifindex`), '2\n');
     for (const tool of ['ip', 'tc', 'ethtool']) writeFileSync(at(`tools/${tool}`), TOOL, { mode: 0o755 });
+    writeFileSync(at('tools/stdbuf'), '#!/bin/sh\nshift\nexec "$@"\n', { mode: 0o755 });
     const fifos = [
       'port',
       'reply',
@@ -81,11 +82,11 @@ class Watcher implements AsyncDisposable {
     writeSync(this.#port, `${words}\n`);
   }
 
-  /** Something that a tool tells. */
-  tell(tool: string, line: string): void {
+  /** Something that a tool tells; `end` is what it ends with. */
+  tell(tool: string, line: string, end = '\n'): void {
     const feed = this.#feeds.get(tool) ?? openSync(join(this.directory, `tools/${tool}.fifo`), 'r+');
     this.#feeds.set(tool, feed);
-    writeSync(feed, `${line}\n`);
+    writeSync(feed, `${line}${end}`);
   }
 
   /** Removes the device's interface from the made-up system. */
@@ -143,6 +144,21 @@ for (const shell of SHELLS) {
       // what came while nobody listened is told after the next word
       watcher.tell('ethtool', 'Coalesce parameters for eth0:');
       watcher.say(`${TOKEN} arm`);
+      await watcher.until('changed', 2);
+    });
+
+    it('hears a command after a line that a tool has not finished', async () => {
+      await using watcher = new Watcher(shell);
+      await watcher.until('hello');
+      watcher.say(`${TOKEN} arm`);
+      watcher.say(`${TOKEN} ping 1`);
+      await watcher.until('pong');
+      watcher.tell('ethtool', 'Features for eth0:\nrx-checksummin', '');
+      await watcher.until('changed');
+      watcher.say(`${TOKEN} arm`);
+      watcher.say(`${TOKEN} ping 2`);
+      await watcher.until('pong', 2);
+      watcher.tell('link', '2: eth0: mtu 1500');
       await watcher.until('changed', 2);
     });
 
