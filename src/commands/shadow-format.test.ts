@@ -76,6 +76,11 @@ test('a version of the history tells its first changes and counts the others', (
 
 test('a device that does not show itself is told with what is known of it', () => {
   const last = { nic: 'net0', seq: 7, label: '1.0.2.0' };
-  const text = renderWatchEvent({ type: 'gone', vm: 'web1', nic: 'net0', why: 'no device', last });
-  assert.equal(text, 'net0 DOES NOT SHOW ITSELF: no device; last known: net0 version 7 (1.0.2.0)');
+  const gone = { type: 'gone', vm: 'web1', nic: 'net0', why: 'no device', last } as const;
+  const text = 'net0 DOES NOT SHOW ITSELF: no device; last known: net0 version 7 (1.0.2.0)';
+  assert.equal(renderWatchEvent({ ...gone, late: false }), text);
+  assert.match(
+    renderWatchEvent({ ...gone, late: true }),
+    /7 \(1\.0\.2\.0\); something had changed since, which could not/,
+  );
 });

@@ -28,6 +28,8 @@ export function knownLine({ nic, version, shadow, live, why }: Known) {
 
 const said = (version: VersionSaid) => `${version.nic} ${versionName(version)}`;
 
+const LATE = '; something had changed since, which could not be captured any more';
+
 /** One event of a watch, for people. */
 export function renderWatchEvent(event: WatchEvent): string {
   switch (event.type) {
@@ -42,7 +44,7 @@ export function renderWatchEvent(event: WatchEvent): string {
     }
     case 'gone': {
       const last = event.last === null ? 'nothing is known of it' : `last known: ${said(event.last)}`;
-      return `${event.nic} DOES NOT SHOW ITSELF: ${printable(event.why)}; ${last}`;
+      return `${event.nic} DOES NOT SHOW ITSELF: ${printable(event.why)}; ${last}${event.late ? LATE : ''}`;
     }
     case 'back':
       return `${event.nic} shows itself again: ${versionName(event)}`;

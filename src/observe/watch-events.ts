@@ -23,8 +23,11 @@ export type WatchEvent =
     }
   /** Something changed and is in the store. */
   | ({ type: 'changed'; vm: string; atMs: number; changes: Change[] } & VersionSaid)
-  /** A device does not show itself any more; `last` is what is known of it. */
-  | { type: 'gone'; vm: string; nic: string; why: string; last: VersionSaid | null }
+  /**
+   * A device does not show itself any more; `last` is what is known of it. `late`: something had changed before, more
+   * than a second ago, that could not be captured any more. What changed in its last second nobody can tell from its end.
+   */
+  | { type: 'gone'; vm: string; nic: string; why: string; last: VersionSaid | null; late: boolean }
   /** A device that was gone shows itself again, or the one that took its place. */
   | ({ type: 'back'; vm: string } & VersionSaid)
   /** Nothing is seen for now: the VM moves, is driven by a command, or its guest is silent. It goes on by itself. */

@@ -32,6 +32,8 @@ const CAPTURE_MS = 30_000;
 const AGAIN_MS = 500;
 const LONGEST_AGAIN_MS = 10_000;
 const STOP_MS = 3_000;
+/** The end of a device makes changes itself, just before it is told, ms. */
+const END_MS = 1_000;
 
 export interface WatchOptions {
   access: VmAccess;
@@ -93,6 +95,10 @@ class Watch {
   /** The last reason that was told, so that it is told once. */
   #away = '';
   #changed = false;
+  /** When the first change came of which no capture has begun since. */
+  #uncapturedSince: number | undefined;
+  /** While a capture is under way: what has gone meanwhile, by NIC. What it brings is from before that. */
+  #goneMeanwhile: Map<string, { why: string; late: boolean }> | undefined;
   #wake: () => void = () => {};
 
   constructor(options: WatchOptions) {
@@ -236,27 +242,52 @@ class Watch {
   readonly #listener: WatcherListener = {
     changed: () => {
       this.#changed = true;
+      this.#uncapturedSince ??= performance.now();
       this.#wake();
     },
     gone: (pci) => {
       const nic = this.#nics.get(pci);
       // one that leaves in a migration is not gone
       if (nic === undefined || this.#o.access.busy()) return;
-      this.#tellGone(nic, `the guest has no interface at ${pci} any more`);
+      const why = `the guest has no interface at ${pci} any more`;
+      if (this.#goneMeanwhile === undefined) this.#tellGone(nic, why, this.#isLate());
+      else this.#goneMeanwhile.set(nic, { why, late: this.#isLate() });
     },
   };
 
-  #tellGone(nic: string, why: string): void {
+  #isLate(): boolean {
+    return this.#uncapturedSince !== undefined && performance.now() - this.#uncapturedSince > END_MS;
+  }
+
+  #tellGone(nic: string, why: string, late: boolean): void {
     const { access, store, emit } = this.#o;
-    if (this.#gone.has(nic)) return;
+    if (this.#gone.has(nic)) return; // told already
     this.#gone.add(nic);
     const last = store.last(access.vm, nic);
     const said = last === undefined ? null : { nic, seq: last.seq, label: last.label };
-    emit({ type: 'gone', vm: access.vm, nic, why, last: said });
+    emit({ type: 'gone', vm: access.vm, nic, why, last: said, late });
   }
 
-  /** Looks at all NICs; tells what is new. @returns the versions that they have now */
+  /** Looks at all NICs; tells what is new, and then what has gone meanwhile. @returns the versions that they have now */
   async #capture(): Promise<VersionSaid[]> {
+    const since = this.#uncapturedSince;
+    this.#uncapturedSince = undefined;
+    const gone = new Map<string, { why: string; late: boolean }>();
+    this.#goneMeanwhile = gone;
+    try {
+      const looks = await this.#lookAtAll();
+      const late = since !== undefined && performance.now() - since > END_MS;
+      return looks.flatMap((look) => this.#take(look, late) ?? []);
+    } catch (error) {
+      this.#uncapturedSince = since ?? this.#uncapturedSince;
+      throw error;
+    } finally {
+      this.#goneMeanwhile = undefined;
+      for (const [nic, { why, late }] of gone) this.#tellGone(nic, why, late);
+    }
+  }
+
+  async #lookAtAll(): Promise<Look[]> {
     const { access, signal } = this.#o;
     const limit = deadline(`capturing the shadows of VM "${access.vm}"`, CAPTURE_MS, signal);
     let tookMs = 0;
@@ -271,16 +302,17 @@ class Watch {
       }
     });
     this.#budget.spent(tookMs, performance.now());
-    return looks.flatMap((look) => this.#take(look) ?? []);
+    return looks;
   }
 
-  #take(look: Look): VersionSaid | undefined {
+  /** @param late whether what changed before is lost with a device that does not show itself */
+  #take(look: Look, late: boolean): VersionSaid | undefined {
     const { access, store, emit } = this.#o;
     const { vm } = access;
     this.#nics.set(look.pciPath, look.nic);
     const known = keepLook(store, vm, look, 'watch');
     if (known === undefined) {
-      this.#tellGone(look.nic, look.error?.message ?? '');
+      this.#tellGone(look.nic, look.error?.message ?? '', late);
       return undefined;
     }
     const { seq, label } = known.version;

@@ -12,7 +12,7 @@ import { disconnectVm } from '../../src/migration/vm.ts';
 import { watchVm } from '../../src/observe/watch.ts';
 import type { WatchEvent } from '../../src/observe/watch-events.ts';
 import { type CliProcess, makeState, objects, runCli, startCli } from './cli-process.ts';
-import { CACHE } from './migrating.ts';
+import { CACHE, MIGRATION_MS } from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
 import { Changed, changedKey, historyIn, isType, LIMIT } from './watching.ts';
 
@@ -208,6 +208,7 @@ describe('shadow commands', needsNetworkRights(), () => {
       ],
       ['tc qdisc replace dev lan0 root pfifo limit 50', 'qdisc.root'],
       ['ethtool -G lan0 rx 512', 'ring.rx'],
+      ['ethtool -s lan0 msglvl 3', 'message.level'], // of which only ethtool's own event tells
       ["ip link set dev lan0 alias 'x\n stop\nping 1'", 'link.alias'],
       ['echo 1 >/proc/sys/net/ipv4/conf/lan0/forwarding', 'sysctl.ipv4.conf.forwarding'],
     ];
@@ -240,5 +241,33 @@ describe('shadow commands', needsNetworkRights(), () => {
       /^(away )*watching( away)+ watching( away)+ watching( away watching)* ended$/,
     );
     assert.equal((await inGuest(WATCHERS)).trim(), '0');
+  });
+
+  test('where the VM goes the watch follows', { timeout: 3 * MIGRATION_MS }, async () => {
+    const watch = startWatch();
+    await watch.line(isType('watching'));
+    const moved = await runCli(state, ['migrate', 'web1', '--to', 'b']);
+    assert.equal(moved.code, 0, moved.stdout + moved.stderr);
+    await watch.line((line) => isType('watching')(line) && line.includes('"host":"b"'));
+    const last = (await history()).at(-1);
+    assert.deepEqual([last?.label, last?.by], ['2.0.0.0', 'settle']);
+    await watch.line(changedKey('hardware.driver'));
+    await inGuest('ip link set dev lan0 mtu 1444');
+    // of the second device; what settles by itself after a move may have made a version of its own before
+    await watch.line((line) => changedKey('link.mtu')(line) && line.includes('"label":"2.'));
+  });
+
+  test('a device that dies is told, and its last state is known', LIMIT, async () => {
+    assert.ok(watching);
+    const driver = '/sys/bus/pci/drivers/vmxnet3';
+    await inGuest(`cd ${driver}; echo 0000:* >unbind`);
+    const gone = await watching.line(isType('gone'));
+    const versions = await history();
+    assert.match(gone, new RegExp(`"last":\\{"nic":"net0","seq":${versions.at(-1)?.seq},.*"late":false`));
+    const { code, stdout } = await runCli(state, ['shadow', 'show', 'web1']);
+    assert.equal(code, 0);
+    assert.match(stdout, /THE LAST THAT IS KNOWN: the guest lacks a network device/);
+    assert.match(stdout, /driver +vmxnet3/);
+    assert.equal((await history()).length, versions.length);
   });
 });
