@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { pathWithSystemDirectories } from './base/find-program.ts';
 import { registerAttach } from './commands/attach.ts';
 import { registerDemo } from './commands/demo.ts';
+import { registerDevices } from './commands/devices.ts';
 import { registerDoctor } from './commands/doctor.ts';
 import { registerLab } from './commands/lab.ts';
 import { registerMigrate } from './commands/migrate.ts';
@@ -45,6 +46,7 @@ async function main(args: readonly string[]): Promise<void> {
     .configureOutput({ outputError: () => {} }); // `report` says it
   registerDemo(program);
   registerDoctor(program);
+  registerDevices(program);
   registerLab(program);
   registerMigrate(program);
   registerSwap(program);

@@ -228,6 +228,11 @@ export const CATALOGUE = {
     what: 'continuity "{mode}" is not possible: {why}',
     fix: 'Choose another continuity, or leave the choice to Shadowferry with "--continuity auto".',
   },
+  DEVICE_IN_USE: {
+    kind: 'refused',
+    what: 'device {device} of host "{host}" is held by VM "{vm}"',
+    fix: 'Use another device of the same model, as what is learned holds for all of them, or wait until the VM has left; nothing was changed.',
+  },
   LOSS_REFUSED: {
     kind: 'refused',
     what: 'VM "{vm}" would lose something on a {model}: {losses}',

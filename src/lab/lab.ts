@@ -10,7 +10,7 @@ import type { Host, HostDevice } from '../host/host.ts';
 import type { DiskSpec, NicSpec } from '../hypervisor/qemu/spec.ts';
 import { VmSpec, vmPaths } from '../hypervisor/qemu/spec.ts';
 import { Journal } from '../migration/journal.ts';
-import { bootVm, findVm, type RunningVm } from '../migration/vm.ts';
+import { bootVm, disconnectVm, findVm, type RunningVm } from '../migration/vm.ts';
 import { SqliteOwnership } from '../ownership/sqlite.ts';
 import { AbilityStore } from '../shadow/net/abilities.ts';
 import { ShadowStore } from '../shadow/store/store.ts';
@@ -235,10 +235,15 @@ export class Lab implements AsyncDisposable {
     const vm = await bootVm(host, this.spec(options), this.ownership, deadline('starting the VM', 30_000));
     const signal = deadline('booting the guest', options.guest?.bootMs ?? 90_000);
     const { serial } = vmPaths(vm.qemu.directory);
-    await serialSays(serial, READY_LINE, signal);
-    await options.booted?.(readFileSync(serial, 'utf8'));
-    await vm.agent.waitReady({ signal });
-    return vm;
+    try {
+      await serialSays(serial, READY_LINE, signal);
+      await options.booted?.(readFileSync(serial, 'utf8'));
+      await vm.agent.waitReady({ signal });
+      return vm;
+    } catch (error) {
+      await disconnectVm(vm); // it stays as it is, for whoever wants to see why
+      throw error;
+    }
   }
 
   /** Words that run a program outside, where the VMs' peers are. */

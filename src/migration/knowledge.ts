@@ -60,11 +60,13 @@ export function planOptions({ abilities, defaults, learn }: Knowledge): Omit<Pla
 /** What a user is told before anything moves; undefined where everything is known. */
 export function unknownText({ abilities, exact }: Knowledge, model: string): string | undefined {
   if (abilities === undefined)
-    return `no ${model} was seen before: what it cannot do is known only after the attach`;
+    return `no ${model} was seen before: what it cannot do is known only after the attach (${ASK})`;
   return exact
     ? undefined
     : `a ${model} was seen before, but under another driver or kernel: what it cannot do here may be something else`;
 }
+
+const ASK = '"shadowferry devices learn" asks one that is free beforehand';
 
 /** Remembers what a replay has shown of a device: what it can do, and, where it was looked at first, what it begins with. */
 export async function learn(
