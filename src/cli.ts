@@ -5,13 +5,16 @@ import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { pathWithSystemDirectories } from './base/find-program.ts';
 import { registerAttach } from './commands/attach.ts';
+import { registerDaemon } from './commands/daemon.ts';
 import { registerDemo } from './commands/demo.ts';
 import { registerDevices } from './commands/devices.ts';
 import { registerDoctor } from './commands/doctor.ts';
+import { registerExplain } from './commands/explain.ts';
 import { registerLab } from './commands/lab.ts';
 import { registerMigrate } from './commands/migrate.ts';
 import { registerMigrations } from './commands/migrations.ts';
 import { registerPki } from './commands/pki.ts';
+import { addRemoteOptions, refuseRemote } from './commands/remote.ts';
 import { registerShadow } from './commands/shadow.ts';
 import { registerSwap } from './commands/swap.ts';
 import { registerToken } from './commands/token.ts';
@@ -42,8 +45,11 @@ async function main(args: readonly string[]): Promise<void> {
   const program = new Command('shadowferry')
     .description('Live migration for virtual machines that use direct-access devices')
     .version(version())
+    .enablePositionalOptions() // a command's options are its own, whatever those of the program are called
     .exitOverride()
     .configureOutput({ outputError: () => {} }); // `report` says it
+  addRemoteOptions(program);
+  program.hook('preAction', (_, command) => refuseRemote(command));
   registerDemo(program);
   registerDoctor(program);
   registerDevices(program);
@@ -52,7 +58,9 @@ async function main(args: readonly string[]): Promise<void> {
   registerSwap(program);
   registerAttach(program);
   registerMigrations(program);
+  registerExplain(program);
   registerShadow(program);
+  registerDaemon(program);
   registerPki(program);
   registerToken(program);
   try {

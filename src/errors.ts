@@ -431,7 +431,7 @@ export const CATALOGUE = {
   DAEMON_ANSWER: {
     kind: 'failed',
     what: 'the daemon at {target} answered {request} with {status}: {problem}',
-    fix: 'If its version is another than that of this program ("shadowferry --host … version"), use the same on both sides.',
+    fix: 'If the daemon is of another version than this program, use the same on both sides; its log has the request.',
   },
   STORE_UNREACHABLE: {
     kind: 'failed',
@@ -490,6 +490,11 @@ export const CATALOGUE = {
 
 export type ErrorCode = keyof typeof CATALOGUE;
 
+/** Whether a text is a code of the catalogue. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(CATALOGUE, text);
+}
+
 /** HTTP status of an error. */
 export function statusOf(code: ErrorCode): number {
   const entry: Entry = CATALOGUE[code];
@@ -502,10 +507,15 @@ type Names<Text extends string> = Text extends `${string}{${infer Name}}${infer 
   ? Name | Names<Rest>
   : never;
 
-/** What an error of code `C` must be given: a value for each name in its texts; more is allowed. */
-export type ParamsOf<C extends ErrorCode> = C extends ErrorCode
-  ? Record<Names<(typeof CATALOGUE)[C]['what' | 'fix']>, string | number> & ErrorParams
-  : never;
+/**
+ * What an error of code `C` must be given: a value for each name in its texts; more is allowed. Of a code that is
+ * only known when it is there (another process said it) nothing can be asked for.
+ */
+export type ParamsOf<C extends ErrorCode> = ErrorCode extends C
+  ? ErrorParams
+  : C extends ErrorCode
+    ? Record<Names<(typeof CATALOGUE)[C]['what' | 'fix']>, string | number> & ErrorParams
+    : never;
 
 function fill(template: string, params: ErrorParams): string {
   return template.replace(/\{(\w+)\}/g, (_, name: string) => String(params[name] ?? `{${name}}`));

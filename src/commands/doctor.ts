@@ -1,15 +1,10 @@
 /** `shadowferry doctor`: what this machine has and lacks. */
 import type { Command } from 'commander';
-import { cacheDirectory } from '../base/cache-dir.ts';
 import type { Check } from '../base/check.ts';
 import { deadline } from '../base/deadline.ts';
 import { ShadowferryError } from '../errors.ts';
-import { machineChecks, passthroughChecks, readMachine } from '../host/doctor/machine.ts';
-import { networkChecks, tryNetworks } from '../host/doctor/network.ts';
-import { findTools, TOOLS, toolChecks } from '../host/doctor/tools.ts';
-import { type Accelerator, probeAccelerator } from '../hypervisor/qemu/accelerator.ts';
-import { probeQemu, type QemuCapabilities } from '../hypervisor/qemu/capabilities.ts';
-import { qemuChecks, qemuFailure } from '../hypervisor/qemu/checks.ts';
+import { TOOLS } from '../host/doctor/tools.ts';
+import { examineMachine } from '../observe/examine.ts';
 import { renderChecks } from './doctor-table.ts';
 
 /** The whole look-round may take this long (ms); it takes a second, and an accelerator's time limit once. */
@@ -19,24 +14,6 @@ interface Options {
   json?: boolean;
   fresh?: boolean;
   qemu: string;
-}
-
-interface Qemu {
-  checks: Check[];
-  capabilities?: QemuCapabilities;
-  accelerator?: Accelerator;
-}
-
-async function examineQemu(path: string, fresh: boolean, signal: AbortSignal): Promise<Qemu> {
-  try {
-    const capabilities = await probeQemu(path, { signal });
-    const cacheDir = cacheDirectory();
-    const accelerator = await probeAccelerator({ signal, binary: path, cacheDir, fresh });
-    return { checks: qemuChecks(capabilities, path, accelerator), capabilities, accelerator };
-  } catch (error) {
-    signal.throwIfAborted();
-    return { checks: [qemuFailure(error)] };
-  }
 }
 
 /** Why the demo cannot run; undefined when it can. */
@@ -55,22 +32,11 @@ export function verdict(checks: readonly Check[]): ShadowferryError | undefined 
 
 async function doctor(options: Options): Promise<void> {
   const signal = deadline('looking round this machine', LIMIT);
-  const tools = findTools();
-  const path = options.qemu === 'qemu-system-x86_64' ? tools.get(options.qemu) : options.qemu;
-  // One after the other: they would slow each other down, and the accelerator's trial has a clock.
-  const qemu = path === undefined ? { checks: [] } : await examineQemu(path, options.fresh ?? false, signal);
-  const networks = await tryNetworks(signal);
-  const machine = readMachine(cacheDirectory());
-  const checks = [
-    ...machineChecks(machine),
-    ...toolChecks(tools),
-    ...qemu.checks,
-    ...networkChecks(networks),
-    ...passthroughChecks(machine),
-  ];
+  const { fresh = false, qemu: path } = options;
+  const { checks, qemu } = await examineMachine({ qemu: path, fresh, networks: true, signal });
   const error = verdict(checks);
   if (options.json) {
-    const { capabilities, accelerator } = qemu;
+    const { capabilities, accelerator } = qemu ?? {};
     process.stdout.write(
       `${JSON.stringify({ type: 'doctor', ok: error === undefined, checks, qemu: capabilities, accelerator })}\n`,
     );

@@ -23,6 +23,13 @@ const SCHEMAS = [
     migration TEXT NOT NULL REFERENCES migration (id), at REAL NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL
   ) STRICT;
 `,
+  // lists in pieces, the open ones, and the notes of one migration, with a hundred thousand of them
+  `
+  CREATE INDEX migration_created ON migration (created, id);
+  CREATE INDEX migration_vm ON migration (vm, created, id);
+  CREATE INDEX migration_open ON migration (created, id) WHERE ending IS NULL;
+  CREATE INDEX note_migration ON note (migration, at);
+`,
 ];
 
 const StepRow = z.object({
@@ -50,6 +57,12 @@ const MigrationRow = z.object({
   result: z.string().nullable(),
 });
 export type JournalMigration = z.infer<typeof MigrationRow>;
+
+export interface MigrationFilter {
+  vm?: string | undefined;
+  /** Only those under way, or only the others. */
+  open?: boolean | undefined;
+}
 
 const COLUMNS = 'seq, phase, name, status, undo, detail, begun, ended';
 
@@ -149,9 +162,47 @@ export class Journal {
     return rows.map((row) => MigrationRow.parse(row));
   }
 
+  /** A migration by its id. */
+  find(id: string): JournalMigration | undefined {
+    const row = this.#db.prepare('SELECT * FROM migration WHERE id = ?').get(id);
+    return row === undefined ? undefined : MigrationRow.parse(row);
+  }
+
+  /**
+   * Migrations, the newest first.
+   * @param before the last one of the piece before: when it was created, and its id
+   */
+  page(
+    filter: MigrationFilter,
+    limit: number,
+    before?: readonly [created: number, id: string],
+  ): JournalMigration[] {
+    const { vm, open } = filter;
+    const conditions = [
+      ...(vm === undefined ? [] : ['vm = :vm']),
+      ...(open === undefined ? [] : [open ? 'ending IS NULL' : 'ending IS NOT NULL']),
+      ...(before === undefined ? [] : ['(created, id) < (:created, :id)']),
+    ];
+    const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
+    const [created, id] = before ?? [];
+    return this.#db
+      .prepare(`SELECT * FROM migration ${where} ORDER BY created DESC, id DESC LIMIT :limit`)
+      .all({
+        limit,
+        ...(vm === undefined ? {} : { vm }),
+        ...(created === undefined || id === undefined ? {} : { created, id }),
+      })
+      .map((row) => MigrationRow.parse(row));
+  }
+
+  /** A number that is another one when somebody else has written; costs next to nothing. */
+  changes(): number {
+    return Number(this.#db.prepare('PRAGMA data_version').get()?.data_version);
+  }
+
   notes(migration: string): { at: number; kind: string; text: string }[] {
     const rows = this.#db
-      .prepare('SELECT at, kind, text FROM note WHERE migration = ? ORDER BY at')
+      .prepare('SELECT at, kind, text FROM note WHERE migration = ? ORDER BY at, rowid')
       .all(migration);
     return rows.map((row) => z.object({ at: z.number(), kind: z.string(), text: z.string() }).parse(row));
   }

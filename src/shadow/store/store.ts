@@ -157,6 +157,25 @@ export class ShadowStore {
     return rows.map((row) => z.object({ nic: z.string() }).parse(row).nic);
   }
 
+  /**
+   * The newest version of each NIC, by VM and NIC.
+   * @param after the last one of the piece before
+   */
+  newest(
+    filter: { vm?: string | undefined },
+    limit: number,
+    after?: readonly [vm: string, nic: string],
+  ): ShadowVersion[] {
+    const [vm = '', nic = ''] = after ?? [];
+    return this.#db
+      .prepare(
+        `SELECT * FROM version AS v WHERE seq = (SELECT max(seq) FROM version WHERE vm = v.vm AND nic = v.nic)
+         AND (?1 IS NULL OR vm = ?1) AND (vm, nic) > (?2, ?3) ORDER BY vm, nic LIMIT ?4`,
+      )
+      .all(filter.vm ?? null, vm, nic, limit)
+      .map((row) => versionOf(Row.parse(row)));
+  }
+
   /** What changed with a version; empty for the first one. */
   changes({ vm, nic, seq }: Pick<ShadowVersion, 'vm' | 'nic' | 'seq'>): Change[] {
     const rows = this.#db

@@ -1,0 +1,187 @@
+/** The daemon of one host: opens what it keeps, listens, and stops without touching a VM. */
+import { chmodSync, mkdirSync } from 'node:fs';
+import type { Logger } from 'pino';
+import { readNeeded } from '../base/safe-file.ts';
+import { reasonOf, ShadowferryError } from '../errors.ts';
+import { pciNics } from '../host/pci-nic.ts';
+import { Journal } from '../migration/journal.ts';
+import { examineMachine } from '../observe/examine.ts';
+import { SqliteOwnership } from '../ownership/sqlite.ts';
+import { ShadowStore } from '../shadow/store/store.ts';
+import { TokenList } from './auth/tokens.ts';
+import type { DaemonConfig } from './config/model.ts';
+import { statePaths } from './config/read.ts';
+import { openDaemonDatabase } from './http/database.ts';
+import { EventLog } from './http/event-log.ts';
+import { EventHub } from './http/event-stream.ts';
+import { Idempotency } from './http/idempotency.ts';
+import { openListeners, type Times } from './http/listeners.ts';
+import { makeMetrics } from './http/metrics.ts';
+import { makeApp } from './http/server.ts';
+import { lockState } from './lock.ts';
+import { factsOf } from './pki/certificate.ts';
+import { RevokedList } from './pki/revoked.ts';
+import { DeviceService } from './services/devices.ts';
+import { makeHandlers } from './services/handlers.ts';
+import { type Examine, HostService } from './services/hosts.ts';
+import { MigrationService } from './services/migrations.ts';
+import { ShadowService } from './services/shadows.ts';
+import { JournalTail } from './services/tail.ts';
+
+/** Requests that are being answered when it stops may take so long, ms. */
+const GRACE_MS = 10_000;
+const DAY_MS = 86_400_000;
+/** Certificates that end so soon are warned of every day. */
+const SOON_DAYS = 30;
+
+export interface Daemon {
+  /** Port of the TLS listener. */
+  port: number | undefined;
+  /** Whether somebody is still reading events, for tests and figures. */
+  hub: EventHub;
+  /** Reads certificates anew. @throws FILE_UNSAFE */
+  reload: () => void;
+  /** Takes no new work, answers what it has begun, and lets go of everything. VMs run on. */
+  stop: () => Promise<void>;
+}
+
+export interface DaemonOptions {
+  config: DaemonConfig;
+  log: Logger;
+  version: string;
+  /** Looks at this machine; tests have one of their own. */
+  examine?: Examine;
+  times?: Times;
+  graceMs?: number;
+}
+
+/** Undoes what was done so far, the last first. */
+class Undoing {
+  readonly #undo: (() => void | Promise<void>)[] = [];
+
+  add(undo: () => void | Promise<void>): void {
+    this.#undo.push(undo);
+  }
+
+  async all(): Promise<void> {
+    for (const undo of this.#undo.splice(0).reverse()) await undo();
+  }
+}
+
+/** Makes the state directory, for us alone. @throws FILE_UNSAFE */
+function makeState(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    chmodSync(directory, 0o700);
+  } catch (error) {
+    throw new ShadowferryError('FILE_UNSAFE', { file: directory, why: reasonOf(error) }, { cause: error });
+  }
+}
+
+/** Says when the certificate of this host ends soon. */
+function watchExpiry(file: string, log: Logger): () => void {
+  const look = () => {
+    try {
+      const { notAfterMs } = factsOf(readNeeded(file), file);
+      const days = Math.floor((notAfterMs - Date.now()) / DAY_MS);
+      if (days < SOON_DAYS) log.warn({ file, days }, 'the certificate of this host ends soon');
+    } catch (error) {
+      log.warn({ file, err: error }, 'the certificate of this host cannot be read');
+    }
+  };
+  look();
+  const timer = setInterval(look, DAY_MS).unref();
+  return () => clearInterval(timer);
+}
+
+/**
+ * Starts. When this resolves the daemon answers.
+ * @throws DAEMON_RUNS, SOCKET_UNSAFE, LISTEN_FAILED, FILE_UNSAFE, TOKENS_INVALID, PKI_INVALID; nothing is left then.
+ */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const undoing = new Undoing();
+  try {
+    return await start(options, undoing);
+  } catch (error) {
+    await undoing.all();
+    throw error;
+  }
+}
+
+async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> {
+  const { config, log, version } = options;
+  const paths = statePaths(config);
+  makeState(config.state);
+  undoing.add(lockState(paths.lock, config.state));
+  const db = openDaemonDatabase(paths.daemon);
+  undoing.add(() => db.close());
+  const journal = new Journal(paths.journal);
+  undoing.add(() => journal.dispose());
+  const shadows = new ShadowStore(paths.shadows);
+  undoing.add(() => shadows.dispose());
+  const ownership = new SqliteOwnership(paths.ownership);
+  undoing.add(() => ownership.close());
+  const tokens = new TokenList(paths.tokens);
+  const revoked = config.listen?.revoked === undefined ? undefined : new RevokedList(config.listen.revoked);
+
+  const metrics = makeMetrics({ version, host: config.host });
+  const hub = new EventHub(new EventLog(db, config.limits.events), config.limits, () =>
+    metrics.streamsDropped.inc(),
+  );
+  undoing.add(() => hub.close());
+  const publish = (type: string, data: Record<string, unknown>) => {
+    metrics.events.inc({ type });
+    hub.publish(type, data);
+  };
+  let stopping = false;
+  const { binary: qemu } = config.qemu;
+  const examine: Examine = options.examine ?? ((how) => examineMachine({ ...how, qemu, networks: false }));
+  const services = {
+    hosts: new HostService(config, examine),
+    devices: new DeviceService(config, ownership, pciNics),
+    migrations: new MigrationService(journal),
+    shadows: new ShadowService(shadows),
+    about: { version, host: config.host, startedMs: Date.now() },
+    stopping: () => stopping,
+    publish,
+  };
+  const app = await makeApp({
+    handlers: makeHandlers(services),
+    identities: { tokens, revoked, nowMs: Date.now },
+    hub,
+    idempotency: new Idempotency(db),
+    metrics,
+    log,
+    version,
+    requestsPerSecond: config.limits.requestsPerSecond,
+    stopping: () => stopping,
+  });
+  undoing.add(() => app.close());
+  const tail = new JournalTail(journal, publish, (error) =>
+    log.error({ err: error }, 'the journal cannot be read'),
+  );
+  undoing.add(() => tail.stop());
+  const listeners = await openListeners(
+    config,
+    (request, response) => app.routing(request, response),
+    options.times,
+  );
+  undoing.add(async () => {
+    stopping = true;
+    hub.close();
+    await listeners.close(options.graceMs ?? GRACE_MS);
+  });
+  if (config.listen !== undefined) undoing.add(watchExpiry(config.listen.certificate, log));
+  publish('daemon.started', { host: config.host, version });
+  return {
+    port: listeners.port,
+    hub,
+    reload: () => listeners.reload(),
+    stop: async () => {
+      if (stopping) return;
+      stopping = true;
+      publish('daemon.stopping', { host: config.host });
+      await undoing.all();
+    },
+  };
+}

@@ -1,0 +1,295 @@
+/** The HTTP server: who asks, whether they may, whether the request is right; then the handler. */
+import { randomUUID } from 'node:crypto';
+import rateLimit from '@fastify/rate-limit';
+import { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { ShadowferryError } from '../../errors.ts';
+import { API, type Operation } from '../api/contract.ts';
+import type { Needs } from '../api/endpoint.ts';
+import type { Bound, Handlers } from '../api/handlers.ts';
+import { apiDocument } from '../api/openapi.ts';
+import { addressOf, type Identities, identify, type Principal } from '../auth/principal.ts';
+import { includes } from '../auth/roles.ts';
+import type { EventHub } from './event-stream.ts';
+import { Idempotency } from './idempotency.ts';
+import type { Metrics } from './metrics.ts';
+import { catalogued, mismatchesOf, problemOf, RequestMismatch } from './problem.ts';
+
+/** Bodies are small: what is larger is no request of ours. */
+export const BODY_BYTES = 1024 * 1024;
+
+export type App = Awaited<ReturnType<typeof makeApp>>;
+
+export interface AppOptions {
+  handlers: Handlers;
+  identities: Identities;
+  hub: EventHub;
+  idempotency: Idempotency;
+  metrics: Metrics;
+  log: Logger;
+  version: string;
+  requestsPerSecond: number;
+  /** Whether the daemon is on its way out. */
+  stopping: () => boolean;
+}
+
+interface Caller {
+  principal?: Principal;
+  /** Why it is not known who asks. */
+  refused?: unknown;
+}
+
+/** Who asked, for as long as the request lives. */
+const callers = new WeakMap<FastifyRequest, Caller>();
+
+const nameOf = (request: FastifyRequest) => callers.get(request)?.principal?.name ?? addressOf(request.raw);
+
+/** @throws UNAUTHENTICATED, FORBIDDEN */
+function authorize(request: FastifyRequest, needed: Needs): Principal | undefined {
+  const { principal, refused } = callers.get(request) ?? {};
+  if (needed === 'anyone') return principal;
+  if (principal === undefined)
+    throw refused ?? new ShadowferryError('UNAUTHENTICATED', { why: 'nothing says it' });
+  if (includes(principal.role, needed)) return principal;
+  const { name, role } = principal;
+  throw new ShadowferryError('FORBIDDEN', { principal: name, role, needed });
+}
+
+const IdempotencyKey = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,128}$/, 'at most 128 visible characters of ASCII')
+  .optional();
+
+function keyOf(request: FastifyRequest): string | undefined {
+  const key = IdempotencyKey.safeParse(request.headers['idempotency-key']);
+  if (key.success) return key.data;
+  const [mismatch] = mismatchesOf('header', key.error);
+  throw new RequestMismatch(mismatch === undefined ? [] : [{ ...mismatch, pointer: '/idempotency-key' }]);
+}
+
+/** Sends what is JSON already. */
+function answer(reply: FastifyReply, status: number, body: string): FastifyReply {
+  return reply
+    .code(status)
+    .type('application/json; charset=utf-8')
+    .serializer((payload: string) => payload)
+    .send(body);
+}
+
+/** Makes the server. It listens nowhere yet; `app.routing` takes requests once it is ready. */
+export async function makeApp(options: AppOptions) {
+  const { handlers, identities, hub, idempotency, metrics, log } = options;
+  const loggerInstance: FastifyBaseLogger = log;
+  const app = fastify({
+    loggerInstance,
+    disableRequestLogging: true,
+    bodyLimit: BODY_BYTES,
+    genReqId: () => randomUUID(),
+    requestIdHeader: false,
+    trustProxy: false,
+    routerOptions: { maxParamLength: 256, caseSensitive: true },
+    onProtoPoisoning: 'error',
+    onConstructorPoisoning: 'error',
+    frameworkErrors: (error, request, reply) => fail(error, request, reply),
+  });
+  app.setErrorHandler((error, request, reply) => fail(error, request, reply));
+
+  function fail(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const type = String(request.headers['content-type'] ?? '');
+    const known = catalogued(error, { bodyBytes: BODY_BYTES, type });
+    if (known.status >= 500) log.error({ err: error, requestId: request.id }, 'request failed');
+    metrics.refused.inc({ code: known.code });
+    if (known.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer realm="shadowferry"');
+    if (known.code === 'BODY_TOO_LARGE') reply.header('connection', 'close');
+    reply
+      .code(known.status)
+      .type('application/problem+json')
+      .serializer((payload: string) => payload)
+      .send(JSON.stringify(problemOf(known, request.id)));
+  }
+
+  app.addHook('onRequest', async (request, reply) => {
+    const caller: Caller = {};
+    callers.set(request, caller);
+    reply.headers({
+      'x-request-id': request.id,
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    });
+    try {
+      caller.principal = identify(request.raw, identities);
+    } catch (error) {
+      caller.refused = error;
+    }
+  });
+  await app.register(rateLimit, {
+    global: true,
+    max: options.requestsPerSecond,
+    timeWindow: 1000,
+    cache: 10_000,
+    keyGenerator: nameOf,
+    errorResponseBuilder: (request, { max }) =>
+      new ShadowferryError('RATE_LIMITED', { principal: nameOf(request), max, seconds: 1 }),
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const operation = request.routeOptions.config.operation ?? 'unknown';
+    metrics.requests.inc({ operation, status: String(reply.statusCode) });
+    metrics.durations.observe({ operation }, reply.elapsedTime / 1000);
+    const { method, id: requestId } = request;
+    const line = {
+      requestId,
+      method,
+      operation,
+      status: reply.statusCode,
+      principal: nameOf(request),
+      ms: Math.round(reply.elapsedTime),
+    };
+    if (operation === 'health' || operation === 'metrics') log.debug(line, 'request');
+    else log.info(line, 'request');
+  });
+
+  function mount(operation: Operation, { endpoint, prepare }: Bound): void {
+    const { method, path, needs, idempotent, status } = endpoint;
+    app.route({
+      method,
+      url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
+      config: { operation, needs },
+      // before the body is read: who may not ask may not send either
+      preParsing: async (request) => {
+        authorize(request, needs);
+        if (method !== 'GET' && options.stopping()) throw new ShadowferryError('DAEMON_STOPPING', {});
+      },
+      handler: async (request, reply) => {
+        // a request without a body is one with an empty one
+        const body = method === 'POST' ? (request.body ?? {}) : undefined;
+        const act = prepare({ params: request.params, query: request.query, body });
+        const context = { principal: callers.get(request)?.principal, requestId: request.id };
+        const key = idempotent ? keyOf(request) : undefined;
+        if (key === undefined) return answer(reply, status, await act(context));
+        const by = nameOf(request);
+        const kept = idempotency.begin(by, key, Idempotency.hash(method, request.url, body));
+        if (kept !== undefined) {
+          reply.header('idempotency-replayed', 'true');
+          return answer(reply, kept.status, kept.body);
+        }
+        try {
+          const text = await act(context);
+          idempotency.finish(by, key, { status, body: text });
+          return answer(reply, status, text);
+        } catch (error) {
+          idempotency.abandon(by, key);
+          throw error;
+        }
+      },
+    });
+  }
+  for (const operation of operations()) mount(operation, handlers[operation]);
+
+  app.route({
+    method: 'GET',
+    url: '/v1/events',
+    config: { operation: 'events', needs: 'viewer' },
+    preParsing: async (request) => {
+      authorize(request, 'viewer');
+    },
+    handler: async (request, reply) => {
+      const principal = authorize(request, 'viewer');
+      if (principal === undefined) throw new ShadowferryError('UNAUTHENTICATED', { why: 'nothing says it' });
+      const after = lastSeen(request);
+      if (options.stopping()) throw new ShadowferryError('DAEMON_STOPPING', {});
+      for (const [name, value] of Object.entries(reply.getHeaders())) {
+        if (value !== undefined) reply.raw.setHeader(name, value);
+      }
+      hub.open(reply.raw, principal, after);
+      reply.hijack();
+      metrics.requests.inc({ operation: 'events', status: '200' });
+    },
+  });
+  const document = JSON.stringify(apiDocument(options.version));
+  app.route({
+    method: 'GET',
+    url: '/openapi.json',
+    config: { operation: 'document', needs: 'viewer' },
+    preParsing: async (request) => {
+      authorize(request, 'viewer');
+    },
+    handler: async (_request, reply) => reply.type('application/json; charset=utf-8').send(document),
+  });
+  app.route({
+    method: 'GET',
+    url: '/metrics',
+    config: { operation: 'metrics', needs: 'viewer' },
+    preParsing: async (request) => {
+      authorize(request, 'viewer');
+    },
+    handler: async (_request, reply) => {
+      metrics.streams.set(hub.readers);
+      return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+    },
+  });
+  app.setNotFoundHandler({ preHandler: app.rateLimit() }, (request, reply) => {
+    authorize(request, 'viewer');
+    const path = request.url.split('?')[0] ?? '';
+    const { method } = request;
+    const others = (['GET', 'POST', 'DELETE'] as const).filter(
+      (each) => app.findRoute({ url: path, method: each }) !== null || matches(path, each),
+    );
+    if (others.length > 0) {
+      reply.header('allow', others.join(', '));
+      throw new ShadowferryError('METHOD_UNKNOWN', {
+        path: path.slice(0, 200),
+        method,
+        allowed: others.join(', '),
+      });
+    }
+    throw new ShadowferryError('ROUTE_UNKNOWN', { path: path.slice(0, 200), method });
+  });
+  await app.ready();
+  return app;
+}
+
+/** The calls by name. */
+export function operations(): Operation[] {
+  return Object.keys(API).filter((name): name is Operation => name in API);
+}
+
+function matches(path: string, method: string): boolean {
+  const other = [
+    ['GET', '/v1/events'],
+    ['GET', '/metrics'],
+    ['GET', '/openapi.json'],
+  ];
+  const all = [...operations().map((name) => [API[name].method, API[name].path]), ...other];
+  return all.some(([its, template = '']) => {
+    const [a, b] = [template.split('/'), path.split('/')];
+    return (
+      its === method && a.length === b.length && a.every((part, n) => part.startsWith('{') || part === b[n])
+    );
+  });
+}
+
+const EventId = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const EventQuery = z.strictObject({ after: EventId.optional() });
+
+/** The last event that a reader of events has: its browser says so when it comes back, or it asks for it. */
+function lastSeen(request: FastifyRequest): number | undefined {
+  const query = EventQuery.safeParse(request.query);
+  const header = EventId.optional().safeParse(request.headers['last-event-id']);
+  if (query.success && header.success) return header.data ?? query.data.after;
+  throw new RequestMismatch([
+    ...(query.success ? [] : mismatchesOf('query', query.error)),
+    ...(header.success
+      ? []
+      : mismatchesOf('header', header.error).map((each) => ({ ...each, pointer: '/last-event-id' }))),
+  ]);
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Name of the call, for figures and logs. */
+    operation?: string;
+    needs?: Needs;
+  }
+}

@@ -1,0 +1,52 @@
+/** Which service answers which call. */
+import { API } from '../api/contract.ts';
+import { bind, type Handlers } from '../api/handlers.ts';
+import type { DeviceService } from './devices.ts';
+import type { HostService } from './hosts.ts';
+import type { MigrationService } from './migrations.ts';
+import type { ShadowService } from './shadows.ts';
+
+export interface Services {
+  hosts: HostService;
+  devices: DeviceService;
+  migrations: MigrationService;
+  shadows: ShadowService;
+  about: { version: string; host: string; startedMs: number };
+  stopping: () => boolean;
+  publish: (type: string, data: Record<string, unknown>) => void;
+}
+
+export function makeHandlers(services: Services): Handlers {
+  const { hosts, devices, migrations, shadows, about, stopping, publish } = services;
+  return {
+    health: bind(API.health, () => ({ status: stopping() ? ('stopping' as const) : ('ok' as const) })),
+    version: bind(API.version, () => ({
+      name: 'shadowferry' as const,
+      api: 'v1' as const,
+      node: process.version,
+      ...about,
+    })),
+    listHosts: bind(API.listHosts, ({ query }) => hosts.list(query)),
+    getHost: bind(API.getHost, ({ params }) => hosts.get(params.host)),
+    examineHost: bind(API.examineHost, async ({ params, body }) => {
+      const examination = await hosts.examine(params.host, body.fresh);
+      publish('host.examined', { host: params.host, ok: examination.ok, tookMs: examination.tookMs });
+      return examination;
+    }),
+    listDevices: bind(API.listDevices, ({ query }) => devices.list(query)),
+    getDevice: bind(API.getDevice, ({ params }) => devices.get(params.device)),
+    listMigrations: bind(API.listMigrations, ({ query }) => migrations.list(query)),
+    getMigration: bind(API.getMigration, ({ params }) => migrations.get(params.id)),
+    listSteps: bind(API.listSteps, ({ params, query }) => migrations.steps(params.id, query)),
+    listNotes: bind(API.listNotes, ({ params, query }) => migrations.notes(params.id, query)),
+    explainMigration: bind(API.explainMigration, ({ params }) => migrations.explain(params.id)),
+    listShadows: bind(API.listShadows, ({ query }) => shadows.list(query)),
+    listShadowVersions: bind(API.listShadowVersions, ({ params, query }) =>
+      shadows.versions(params.vm, params.nic, query),
+    ),
+    getShadow: bind(API.getShadow, ({ params }) => shadows.get(params.vm, params.nic, params.version)),
+    diffShadows: bind(API.diffShadows, ({ params, query }) =>
+      shadows.diff(params.vm, params.nic, query.from, query.to),
+    ),
+  };
+}
