@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Event, initialState, PHASES, rightfulRunner, type State, transition } from './machine.ts';
+import {
+  EVENTS,
+  type Event,
+  initialState,
+  PHASES,
+  rightfulRunner,
+  type State,
+  transition,
+} from './machine.ts';
 
 const events: Event[] = ['ok', 'failed', 'cancelled', 'committed', 'undone', 'undo-failed'];
 
@@ -75,4 +83,26 @@ test('a failed attach goes on to settle and ends degraded', () => {
 test('cancel after the commit changes nothing', () => {
   const attach: State = { kind: 'running', phase: 'attach', committed: true, degraded: false, dryRun: false };
   assert.deepEqual(transition(attach, 'cancelled').state, attach);
+});
+
+test('only a VM that was given away can be handed back, and then the source is to run it', () => {
+  const before: State = { kind: 'running', phase: 'copy', committed: false, degraded: false, dryRun: false };
+  assert.equal(transition(before, 'handed-back').state, before);
+  assert.equal(transition(before, 'lost').state, before);
+  const after: State = { ...before, phase: 'attach', committed: true };
+  const back = transition(after, 'handed-back').state;
+  assert.deepEqual(back, { kind: 'rolling-back', from: 'attach' });
+  assert.equal(rightfulRunner(back), 'source');
+  assert.deepEqual(transition(after, 'lost').state, { kind: 'ended', ending: 'stuck' });
+});
+
+test('a commit that is learned of on the way back turns it forward', () => {
+  const { state } = transition({ kind: 'rolling-back', from: 'switchover' }, 'committed');
+  assert.equal(rightfulRunner(state), 'destination');
+  assert.equal(transition(transition(state, 'ok').state, 'ok').state.kind, 'running');
+});
+
+test('what has ended stays', () => {
+  const ended: State = { kind: 'ended', ending: 'completed' };
+  for (const event of EVENTS) assert.equal(transition(ended, event).state, ended);
 });

@@ -24,8 +24,21 @@ export type State =
   | { kind: 'rolling-back'; from: Phase }
   | { kind: 'ended'; ending: Ending };
 
-/** `committed` is the ownership compare-and-swap. `cancelled` is a failure whose cause is the user. */
-export type Event = 'ok' | 'failed' | 'cancelled' | 'committed' | 'undone' | 'undo-failed';
+/**
+ * `committed` is the ownership compare-and-swap. `cancelled` is a failure whose cause is the user. `handed-back`: the
+ * destination, on which the VM never ran, gave it back. `lost`: the VM may have run there, and its QEMU is gone.
+ */
+export const EVENTS = [
+  'ok',
+  'failed',
+  'cancelled',
+  'committed',
+  'undone',
+  'undo-failed',
+  'handed-back',
+  'lost',
+] as const;
+export type Event = (typeof EVENTS)[number];
 
 export interface Transition {
   state: State;
@@ -99,6 +112,11 @@ export interface Protocol {
   committed: (state: Running) => Transition;
   failed: (state: Running, event: 'failed' | 'cancelled') => Transition;
   undoFailed: (from: Phase) => Transition;
+  /** Only where there are two hosts. */
+  handedBack?: (state: Running) => Transition;
+  lost?: (state: Running) => Transition;
+  /** A commit that is learned of on the way back. */
+  committedLate?: () => Transition;
 }
 
 /** The next state by a protocol. Events that a state does not expect leave it as it is, with the reason. */
@@ -112,10 +130,13 @@ export function transitionBy(protocol: Protocol, state: State, event: Event): Tr
           return { state: { kind: 'ended', ending: 'rolled-back' }, reason: 'every step undone' };
         case 'undo-failed':
           return protocol.undoFailed(state.from);
+        case 'committed':
+          return protocol.committedLate?.() ?? { state, reason: 'already rolling back' };
         case 'ok':
         case 'failed':
         case 'cancelled':
-        case 'committed':
+        case 'handed-back':
+        case 'lost':
           return { state, reason: 'already rolling back' };
         default:
           return event satisfies never;
@@ -132,6 +153,10 @@ export function transitionBy(protocol: Protocol, state: State, event: Event): Tr
         case 'undone':
         case 'undo-failed':
           return { state, reason: 'nothing is being undone' };
+        case 'handed-back':
+          return protocol.handedBack?.(state) ?? { state, reason: 'there is no other host' };
+        case 'lost':
+          return protocol.lost?.(state) ?? { state, reason: 'there is no other host' };
         default:
           return event satisfies never;
       }
@@ -146,11 +171,26 @@ export const STUCK: Transition = {
   reason: 'an undo failed; the journal names what is left',
 };
 
+const UNCOMMITTED = 'the destination never owned the VM';
+
 const MIGRATION: Protocol = {
   ok: afterOk,
   committed: (state) => ({ state: { ...state, committed: true }, reason: 'the destination owns the VM' }),
   failed: afterFailure,
   undoFailed: () => STUCK,
+  // the one way back after the commit: the record names the source again, because no vCPU ran on the destination
+  handedBack: (state) =>
+    state.committed
+      ? { state: { kind: 'rolling-back', from: state.phase }, reason: 'the destination gave the VM back' }
+      : { state, reason: UNCOMMITTED },
+  lost: (state) =>
+    state.committed
+      ? { state: { kind: 'ended', ending: 'stuck' }, reason: 'the VM ended with its QEMU on the destination' }
+      : { state, reason: UNCOMMITTED },
+  committedLate: () => ({
+    state: { kind: 'running', phase: 'switchover', committed: true, degraded: false, dryRun: false },
+    reason: 'the record names the destination, so there is no way back',
+  }),
 };
 
 /** The next state of a migration. */
