@@ -114,13 +114,13 @@ export class EtcdClient {
     ifUnchanged: readonly { key: string; revision: string }[],
     changes: readonly Change[],
     signal: AbortSignal,
-    memberMs?: number,
   ): Promise<boolean> {
     const compare = ifUnchanged.map(({ key, revision }) => unchanged(key, revision));
     const body = { compare, success: changes.map(requestOf) };
-    const call = { path: '/v3/kv/txn', body, schema: TxnAnswer, repeatable: false, signal };
-    const { succeeded } = await this.call(memberMs === undefined ? call : { ...call, memberMs });
-    return succeeded;
+    // the look before it has found a member that answers: better to wait for it than not to know
+    const memberMs = this.config.timeoutMs / 2;
+    const call = { path: '/v3/kv/txn', body, schema: TxnAnswer, repeatable: false, signal, memberMs };
+    return (await this.call(call)).succeeded;
   }
 
   /** @throws OutcomeUnknown where it may not be repeated; Refused */
@@ -136,7 +136,7 @@ export class EtcdClient {
         } catch (error) {
           if (!(error instanceof MemberFailure)) throw error;
           failures.set(member.url, error);
-          this.demote(member);
+          this.demote(member, error);
           if (error.sent && !call.repeatable) throw new OutcomeUnknown(`${member.url}: ${error.message}`);
         }
       }
@@ -164,17 +164,23 @@ export class EtcdClient {
     }
   }
 
-  /** Whether a member still takes part: it must have the cluster's agreement for its answer. */
-  async ping(member: Endpoint): Promise<void> {
+  /**
+   * Whether a key that begins with `prefix` was written in revision `from` or later. The member must have the
+   * cluster's agreement for its answer.
+   */
+  async changedSince(member: Endpoint, prefix: string, from: bigint): Promise<boolean> {
     const limit = AbortSignal.any([AbortSignal.timeout(2 * this.config.memberMs), this.#closed.signal]);
-    const body = { key: encode(this.config.prefix), count_only: true };
+    const range = { key: encode(prefix), range_end: encode(endOf(prefix)), min_mod_revision: String(from) };
+    const body = { ...range, limit: 1, keys_only: true };
     const answer = await this.#askOnce(member, '/v3/kv/range', body, limit);
-    this.#checkCluster(member, this.#parse(member, answer, RangeAnswer).header);
+    const { header, kvs } = this.#parse(member, answer, RangeAnswer);
+    this.#checkCluster(member, header);
+    return kvs.length > 0;
   }
 
-  /** Asks this member last from now on, and looks at it anew before it is used again. */
-  demote(member: Endpoint): void {
-    this.#fit.delete(member);
+  /** Asks this member last from now on, and looks at it anew before it is used again, if it was more than slow. */
+  demote(member: Endpoint, failure?: MemberFailure): void {
+    if (failure?.late !== true) this.#fit.delete(member);
     const at = this.#members.indexOf(member);
     if (at >= 0) this.#members.push(...this.#members.splice(at, 1));
   }
@@ -233,8 +239,8 @@ export class EtcdClient {
     } catch (error) {
       // whatever was sent here changes nothing
       if (!(error instanceof MemberFailure)) throw error;
-      const { lasting } = error;
-      throw new MemberFailure(error.message, false, lasting === undefined ? {} : { lasting });
+      const { lasting, late } = error;
+      throw new MemberFailure(error.message, false, lasting === undefined ? { late } : { lasting, late });
     }
   }
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
-const Endpoint = z.url({ protocol: /^https?$/, error: 'is not an http or https URL' }).refine(
+const Endpoint = z.url({ protocol: /^https?$/, error: 'is not an http or https URL', abort: true }).refine(
   (text) => {
     const { pathname, search, hash, username } = new URL(text);
     return pathname === '/' && search === '' && hash === '' && username === '';

@@ -22,10 +22,17 @@ export class MemberFailure extends Error {
   readonly sent: boolean;
   /** Trying again will not help as long as nobody changes something; what to tell then. */
   readonly lasting: ShadowferryError | undefined;
+  /** It was only too slow for the time that it was given. */
+  readonly late: boolean;
 
-  constructor(why: string, sent: boolean, options: { lasting?: ShadowferryError; cause?: unknown } = {}) {
+  constructor(
+    why: string,
+    sent: boolean,
+    options: { lasting?: ShadowferryError; late?: boolean; cause?: unknown } = {},
+  ) {
     super(why, { cause: options.cause });
     this.sent = sent;
+    this.late = options.late ?? false;
     this.lasting = options.lasting;
   }
 }
@@ -180,6 +187,6 @@ export class Endpoint {
       if (!sent || codeOf(error).includes('ALERT')) return this.#refused(reasonOf(error), error);
     }
     const why = signal.aborted ? `no ${sent ? 'answer' : 'connection'} in time` : reasonOf(error);
-    return new MemberFailure(why === '' ? codeOf(error) : why, sent, { cause: error });
+    return new MemberFailure(why === '' ? codeOf(error) : why, sent, { late: signal.aborted, cause: error });
   }
 }

@@ -16,11 +16,11 @@ export class FaultyLine {
   delayMs = 0;
   /** Whether a connection from this port passes anything at all; asked for each piece, as cables are cut in use. */
   connected: (clientPort: number) => boolean = () => true;
-  /** How many pieces met a fate other than to pass. */
-  caught = 0;
+  /** Told when an answer was lost. */
+  onLost: () => void = () => {};
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  #held: (() => void)[] = [];
+  #held: (() => Promise<string>)[] = [];
 
   private constructor(server: Server, port: number) {
     this.#server = server;
@@ -48,15 +48,20 @@ export class FaultyLine {
     };
     client.on('data', (piece) => {
       const fate = this.fate(piece.toString('latin1'));
-      if (fate !== 'pass') this.caught++;
       if (fate === 'lose-answer') answers = false;
-      if (fate === 'hold') this.#held.push(() => pass(server, piece));
-      else if (fate !== 'lose-request') pass(server, piece);
+      if (fate === 'hold') {
+        answers = false;
+        this.#held.push(async () => {
+          const answer = once(server, 'data');
+          pass(server, piece);
+          return String((await answer)[0]);
+        });
+      } else if (fate !== 'lose-request') pass(server, piece);
     });
     server.on('data', (piece) => {
       if (answers) pass(client, piece);
+      else this.onLost();
     });
-    let held = false;
     for (const [socket, peer] of [
       [client, server],
       [server, client],
@@ -66,17 +71,16 @@ export class FaultyLine {
       socket.once('close', () => {
         this.#sockets.delete(socket);
         // what a dead client has sent may still arrive
-        held = this.#held.length > 0;
-        if (!held && this.connected(from)) peer.destroy();
+        if (this.#held.length === 0 && this.connected(from)) peer.destroy();
       });
     }
   }
 
-  /** Delivers what was held. */
-  release(): void {
+  /** Delivers what was held, and gives what it was answered. */
+  async release(): Promise<string[]> {
     const held = this.#held;
     this.#held = [];
-    for (const deliver of held) deliver();
+    return Promise.all(held.map((deliver) => deliver()));
   }
 
   /** Ends all connections; new ones are possible. */

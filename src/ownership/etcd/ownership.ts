@@ -83,7 +83,7 @@ export class EtcdOwnership implements OwnershipStore {
     const done = { vm: expected.vm, owner, epoch: expected.epoch + 1 };
     if (after === undefined) return done;
     try {
-      if (await this.#write(before, after, limit, this.#client.config.timeoutMs / 2)) return done;
+      if (await this.#write(before, after, limit)) return done;
     } catch (error) {
       if (!(error instanceof OutcomeUnknown)) throw error;
       return this.#afterSilence(attempt, error, limit);
@@ -186,14 +186,9 @@ export class EtcdOwnership implements OwnershipStore {
       );
   }
 
-  async #write(
-    before: Read<VmRecord>,
-    after: VmRecord,
-    signal: AbortSignal,
-    memberMs?: number,
-  ): Promise<boolean> {
+  async #write(before: Read<VmRecord>, after: VmRecord, signal: AbortSignal): Promise<boolean> {
     const put = { put: before.key, value: vmValue.format(after) };
-    return this.#client.change([before], [put], signal, memberMs);
+    return this.#client.change([before], [put], signal);
   }
 
   /**

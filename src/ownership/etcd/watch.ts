@@ -12,8 +12,6 @@ export type Watched =
   /** What happened since the last event is not known any more: look at everything, and watch from there. */
   | { kind: 'gap'; reason: string };
 
-/** A member that says nothing for so long is asked whether it still takes part, ms. */
-const QUIET_MS = 3_000;
 const PAUSES_MS = [25, 100, 200, 500, 1_000] as const;
 
 interface Message {
@@ -76,13 +74,20 @@ async function* oneStream(
       progress_notify: true,
     },
   };
-  const quiet = new QuietMember(client, member, () => over.abort());
+  let next = from;
+  const quiet = new QuietMember({
+    askMs: 3 * client.config.memberMs,
+    ask: () => client.changedSince(member, prefix, next),
+    lost: () => over.abort(),
+  });
   try {
     // the member is to end the watch itself when it loses its leader
     const all = { ...headers, 'grpc-metadata-hasleader': 'true' };
     for await (const line of member.lines('/v3/watch', { body, headers: all, signal: limit })) {
       quiet.heard();
-      yield messageOf(client, member, { line, cluster, from });
+      const message = messageOf(client, member, { line, cluster, from });
+      if (message.upTo !== undefined) next = message.upTo + 1n;
+      yield message;
     }
     throw new MemberFailure('it ended the watch', true);
   } catch (error) {
@@ -94,25 +99,43 @@ async function* oneStream(
   }
 }
 
-/** A connection to a member that stands still, or is cut off from the others, looks like one without changes. */
+/**
+ * A connection that stands still, or whose member is cut off from the others, looks like one without changes. So a
+ * member that is quiet is asked for changes in another way: it must answer, and there must be none, but for one that
+ * may be on its way.
+ */
 class QuietMember {
-  readonly #ask: () => Promise<void>;
+  readonly #options: { askMs: number; ask: () => Promise<boolean>; lost: () => void };
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  #behind = 0;
 
-  constructor(client: EtcdClient, member: Endpoint, lost: () => void) {
-    this.#ask = () => client.ping(member).then(() => this.heard(), lost);
+  constructor(options: { askMs: number; ask: () => Promise<boolean>; lost: () => void }) {
+    this.#options = options;
     this.heard();
   }
 
   heard(): void {
-    clearTimeout(this.#timer);
-    if (!this.#stopped) this.#timer = setTimeout(() => void this.#ask(), QUIET_MS).unref();
+    this.#behind = 0;
+    this.#wait();
   }
 
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+  }
+
+  #wait(): void {
+    clearTimeout(this.#timer);
+    if (this.#stopped) return;
+    this.#timer = setTimeout(() => void this.#look(), this.#options.askMs).unref();
+  }
+
+  async #look(): Promise<void> {
+    const changed = await this.#options.ask().catch(() => undefined);
+    this.#behind = changed === true ? this.#behind + 1 : 0;
+    if (changed === undefined || this.#behind > 1) this.#options.lost();
+    else this.#wait();
   }
 }
 
