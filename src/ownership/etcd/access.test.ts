@@ -2,17 +2,16 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { deadline } from '../../base/deadline.ts';
 import { refusedWith } from '../contract.test-data.ts';
-import { certificateIn } from './certificates.test-data.ts';
 import { EtcdClient } from './client.ts';
 import { Cluster, withoutEtcd } from './cluster.test-data.ts';
-import { EtcdConfig } from './config.ts';
+import type { EtcdConfig } from './config.ts';
 import { vmValue } from './keys.ts';
 import { EtcdOwnership } from './ownership.ts';
 import { encode, endOf } from './wire.ts';
@@ -184,26 +183,4 @@ test('users: wrong passwords and missing rights are told; a token that ended is 
   for (const record of [second, third]) {
     assert.deepEqual((await watched.next()).value, { kind: 'changed', record });
   }
-});
-
-test('TLS: certificates are asked for and checked on both sides, and read again when replaced', {
-  skip,
-}, async (t) => {
-  const ours = await certificateIn(directory, 'etcd');
-  const foreign = await certificateIn(directory, 'foreign');
-  const files = [`--cert-file=${ours.cert}`, `--key-file=${ours.key}`, `--trusted-ca-file=${ours.ca}`];
-  const secure = await Cluster.start(1, { arguments: [...files, '--client-cert-auth'] });
-  t.after(() => secure.stop());
-  const config = (tls: object) => EtcdConfig.parse({ ...secure.config(), tls });
-  const store = opened(t, config(ours));
-  const record = await store.register('web1', 'a', deadline('the first answer', 20_000));
-  for (const tls of [{ ca: ours.ca }, { ...ours, ca: foreign.ca }, { ...foreign, ca: ours.ca }]) {
-    await assert.rejects(opened(t, config(tls)).read('web1'), refusedWith('STORE_LOGIN_REFUSED'));
-  }
-  const replaced = await certificateIn(directory, 'replaced');
-  const patient = opened(t, config({ ...replaced, ca: ours.ca }));
-  await assert.rejects(patient.read('web1'), refusedWith('STORE_LOGIN_REFUSED'));
-  copyFileSync(ours.cert, replaced.cert);
-  copyFileSync(ours.key, replaced.key);
-  assert.deepEqual(await patient.read('web1'), record);
 });
