@@ -11,9 +11,13 @@ import {
 import { AgentChannel, type AgentConnectOptions, type RequestOptions } from './channel.ts';
 import { readGuestFile, type WriteFileOptions, writeGuestFile } from './files.ts';
 
-const FIRST_POLL_MS = 5;
+/**
+ * Between two looks at a command, ms: a share of the time that it has run already. Its end is seen late by half of that
+ * share, and a look costs an emulated guest 2 ms.
+ */
+const FIRST_POLL_MS = 8;
 const LONGEST_POLL_MS = 250;
-const POLL_GROWTH = 1.6;
+const POLL_SHARE = 0.12;
 
 /** One exchange this old counts as silence of the agent, not as slowness of the command. */
 const SILENCE_MS = 1000;
@@ -147,7 +151,10 @@ export class AgentClient implements GuestShell, AsyncDisposable {
       return { code, stdout: '', stderr: `${reasonText(error)}\n`, truncated: false };
     }
     // The protocol has no event for the end of a command: asking again is the only way.
-    for (let pause = FIRST_POLL_MS; ; pause = Math.min(pause * POLL_GROWTH, LONGEST_POLL_MS)) {
+    const started = performance.now();
+    for (;;) {
+      const share = (performance.now() - started) * POLL_SHARE;
+      const pause = Math.min(Math.max(share, FIRST_POLL_MS), LONGEST_POLL_MS);
       await delay(pause, undefined, { signal: limit }).catch(() => limit.throwIfAborted());
       const status = await this.#status(pid, limit);
       if (status.exited) return resultOf(status);

@@ -7,6 +7,7 @@ import { channelPorts, nicIds } from '../../hypervisor/qemu/spec.ts';
 import { queryMigrate, queryMigrateCapabilities, queryStatus } from '../../hypervisor/qmp/commands.ts';
 import { chooseStrategy, precopyFault, type StrategyDecision } from '../../memory/strategy.ts';
 import type { Ownership } from '../../ownership/store.ts';
+import { CaptureMemory } from '../../shadow/net/capture-memory.ts';
 import { captureShadow, type GuestFacts, guestFacts } from '../../shadow/net/guest.ts';
 import type { DeviceIdentity, NetShadow } from '../../shadow/net/model.ts';
 import { chooseContinuity, planReplay, takesNoBond } from '../../shadow/net/plan.ts';
@@ -30,6 +31,8 @@ export interface NicPreflight {
   sourceModel: ModelIdentity;
   /** The guest's virtio-serial port for its program. */
   port: string;
+  /** What the driver need not be asked again. */
+  memory: CaptureMemory;
 }
 
 export interface Preflight {
@@ -160,7 +163,7 @@ async function askGuest(run: Run, signal: AbortSignal): Promise<GuestFacts> {
 async function nicPreflight(
   run: Run,
   move: NicMove,
-  guest: GuestFacts,
+  asking: Promise<GuestFacts>,
   signal: AbortSignal,
 ): Promise<NicPreflight> {
   const { nic, target, model } = move;
@@ -175,9 +178,13 @@ async function nicPreflight(
     field: 'vm',
     signal,
   });
-  const captured = await nicStep(run, move, 'preflight', 'capture the shadow', {}, () =>
-    captureShadow(run.source.agent, identity, standbyPciPath, signal),
+  const memory = new CaptureMemory();
+  const capturing = nicStep(run, move, 'preflight', 'capture the shadow', {}, () =>
+    captureShadow(run.source.agent, identity, standbyPciPath, signal, memory),
   );
+  await Promise.allSettled([asking, capturing]);
+  const guest = await asking; // what the guest lacks is told first
+  const captured = await capturing;
   const shadow = withWanted(captured, nic.wanted);
   const continuity = continuityFor(run, move, shadow, guest);
   const known = knowledgeOf(await run.abilities.all(), captured, model.pciId, continuity);
@@ -188,7 +195,7 @@ async function nicPreflight(
   if (unknown !== undefined) warn(run, unknown);
   const port = channelPorts(spec, directory).find((each) => each.nic === nic.id)?.guestPath;
   if (port === undefined) throw new ShadowferryError('INTERNAL', { why: `${nic.id} has no serial port` });
-  return { move, identity, standbyPciPath, shadow, continuity, known, plan, sourceModel, port };
+  return { move, identity, standbyPciPath, shadow, continuity, known, plan, sourceModel, port, memory };
 }
 
 /** Everything that must be known before anything is touched. */
@@ -198,8 +205,9 @@ export async function preflight(run: Run): Promise<Preflight> {
   await checkRunning(run);
   const way = await run.source.agent.choose(signal);
   decide(run, { action: `guest by ${way.action}`, reason: way.reason });
-  const guest = await askGuest(run, signal);
-  const nics = await together(run.nics, (move) => nicPreflight(run, move, guest, signal));
+  const asking = askGuest(run, signal);
+  const nics = await together(run.nics, (move) => nicPreflight(run, move, asking, signal));
+  const guest = await asking;
   const postcopy = await askPostcopy(run, signal);
   const continuity = leastContinuity(nics.map((nic) => nic.continuity));
   const strategy = strategyFor(run, continuity, postcopy);

@@ -76,6 +76,7 @@ async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
       checked.identity,
       checked.standbyPciPath,
       waitBefore(run, 'capturing the shadow', limits.agentMs * run.nics.length),
+      checked.memory,
     ),
   ).then((captured) => {
     keepShadow(run, nic.id, captured, 'stage');

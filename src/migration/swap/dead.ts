@@ -79,7 +79,7 @@ export async function captureWithoutDevice(
   });
   const name = headlessInterface(found.stdout);
   if (name === undefined) return undefined;
-  const args = captureArgs(identity, { interface: name });
+  const args = captureArgs(identity, { away: { interface: name } });
   const { stdout } = await shell.exec(['/bin/sh', '-s', '--', ...args], {
     input: captureScript(),
     ...options,

@@ -2,14 +2,16 @@
 # Prints what there is to know about one network device, and about the interface that carries its addresses,
 # in one run. Changes nothing.
 #
-#   capture.sh MAC PCIPATH        the device 0000:01:00.0 with this MAC
-#   capture.sh MAC - INTERFACE    the device is away; INTERFACE is its shadow interface
+#   capture.sh MAC PCIPATH              the device 0000:01:00.0 with this MAC
+#   capture.sh MAC - INTERFACE          the device is away; INTERFACE is its shadow interface
+#   capture.sh MAC PCIPATH '' KNOWN     KNOWN: `BOOT INDEX SECTION…`. In this boot, of the interface with this index,
+#                                       these sections of ethtool are known and not asked for again
 #
 # Output: sections. `@@ NAME` opens one, `@@. CODE` closes it with the exit code of what printed it, and
 # `@@ end` says that the capture is whole. Exit code 0 even when a tool is missing: its section says so.
 #
-# Every process costs 5 to 10 ms in an emulated guest, so sysfs is read by the shell itself and ip runs in
-# batches. Names of interfaces may hold any character but white space, `/` and `:`, and are always quoted.
+# Every process costs 5 to 15 ms in an emulated guest, so sysfs is read by the shell itself, ip runs in batches, and
+# nothing is asked of which there can be none. Names of interfaces may hold any character but white space, `/` and `:`, and are always quoted.
 
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -21,6 +23,7 @@ unset CDPATH
 
 mac=${1:?usage: capture.sh MAC PCIPATH, or capture.sh MAC - INTERFACE}
 pci=${2:?usage: capture.sh MAC PCIPATH, or capture.sh MAC - INTERFACE}
+known=${4-}
 class=/sys/class/net
 devices=${SHADOWFERRY_PCI:-/sys/bus/pci/devices} # tests point this at a made-up tree
 
@@ -365,12 +368,11 @@ ask_traffic_control() {
     *'"handle":"'[!0]*) ;;
     *) return 0 ;;
   esac
-  run tc-version "$tool" -V # releases round differently
+  made=
+  if ! without_classes; then made=$(ask_tc "qdisc${IFS}class"); fi
   section class
-  made=$(ask_tc "qdisc${IFS}class")
-  printf '%s\n' "$made"
+  if [ -n "$made" ]; then printf '%s\n' "$made"; fi
   close 0
-  places=
   while IFS=' ' read -r object kind id rest <&3; do
     case $object.$kind.$id in
       qdisc.clsact.*) places="${places}ingress${IFS}egress$IFS" ;;
@@ -393,8 +395,48 @@ MADE
     esac
     questions="${questions}filter $words${IFS}end${IFS}chain $words${IFS}end$IFS"
   done
-  if [ -n "$questions" ]; then ask_tc "$questions"; fi
+  filters=
+  if [ -n "$questions" ]; then
+    filters=$(ask_tc "$questions")
+    printf '%s\n' "$filters"
+  fi
   close 0
+  # releases round bursts differently
+  case $qdiscs$made$filters in
+    *burst*) run tc-version "$tool" -V ;;
+  esac
+}
+
+# Do the interface's qdiscs have no classes? Then `places` are those of them that may have filters.
+without_classes() {
+  places=
+  case $carrying in
+    *[!A-Za-z0-9_@%+=:,./-]*) return 1 ;; # JSON may write it otherwise
+  esac
+  rest=$qdiscs
+  while :; do
+    case $rest in
+      *'{"kind":"'*) rest=${rest#*'{"kind":"'} ;;
+      *) return 0 ;;
+    esac
+    one=${rest%%'{"kind":"'*}
+    case $one in
+      *'","dev":"'"$carrying"'",'*) ;;
+      *'","dev":"'*) continue ;;
+      *) break ;;
+    esac
+    case $one in
+      noqueue'","handle":"0:"'*) ;;
+      fq_codel'","handle":"'*) one=${one#*'","handle":"'} ;;
+      *) break ;;
+    esac
+    case $one in
+      noqueue* | 0:*) ;;
+      *) places="$places${one%%'"'*}$IFS" ;;
+    esac
+  done
+  places=
+  return 1
 }
 
 if find_tool tc; then
@@ -409,29 +451,74 @@ else
 fi
 
 # What is bound to an interface's index: sockets, and what nftables looked up when it was loaded. Of many sockets few.
+# Only kinds are asked for of which there are some: each other one has the kernel look for a module. The first two
+# always go together, as ss leaves the column of kinds out where it is told to show one.
+kinds_of_sockets() {
+  kinds=
+  if ! [ -r /proc/net/protocols ]; then
+    kinds=inet,packet
+    return 0
+  fi
+  while IFS=' ' read -r name _ count _; do
+    case $name.$count in
+      *.0 | *.-1 | protocol.*) ;;
+      TCP.* | TCPv6.* | UDP.* | UDPv6.*) kinds="tcp,udp${kinds#tcp,udp}" ;;
+      RAW.* | RAWv6.*) kinds="$kinds,raw" ;;
+      PACKET.*) kinds="$kinds,packet" ;;
+      MPTCP*.* | DCCP*.* | SCTP*.*) kinds="$kinds,inet" ;;
+    esac
+  done </proc/net/protocols
+  case $kinds in
+    ,*) kinds=tcp,udp$kinds ;;
+  esac
+}
+
 if find_tool ss; then
   section sockets
-  "$tool" -H -n -a -p -A inet,packet 2>/dev/null </dev/null | grep -e '%' -e '^p_'
+  kinds_of_sockets
+  if [ -n "$kinds" ]; then
+    "$tool" -H -n -a -p -A "$kinds" 2>/dev/null </dev/null | grep -e '%' -e '^p_'
+  fi
   close 0
 else
   missing sockets 'there is no ss here'
 fi
 if [ -e /sys/module/nf_tables ] && find_tool nft; then run firewall "$tool" -a list ruleset; fi
 
+# Asks ethtool for one section: ask_ethtool SECTION OPTION
+ask_ethtool() {
+  case $known in
+    *" ethtool-$1 "*) ;;
+    *) run "ethtool-$1" "$tool" ${2:+"$2"} "$device" ;;
+  esac
+}
+
 if [ -n "$device" ]; then
   if find_tool ethtool; then
+    this=-
+    if value_of /proc/sys/kernel/random/boot_id; then this=$value; fi
+    if value_of "$class/$device/ifindex"; then this="$this $value "; fi
+    case $known in
+      "$this"*) known=" ${known#"$this"} " ;;
+      *) known= ;;
+    esac
     for option in k g l c a u T; do
-      run "ethtool-$option" "$tool" "-$option" "$device"
+      ask_ethtool "$option" "-$option"
     done
-    run ethtool-settings "$tool" "$device"
-    run ethtool-priv-flags "$tool" --show-priv-flags "$device"
-    run ethtool-eee "$tool" --show-eee "$device"
-    run ethtool-fec "$tool" --show-fec "$device"
-    section ethtool-x
-    rss=$("$tool" -x "$device" 2>&1 </dev/null)
-    code=$?
-    printf '%s\n' "$rss"
-    close "$code"
+    ask_ethtool settings ''
+    ask_ethtool priv-flags --show-priv-flags
+    ask_ethtool eee --show-eee
+    ask_ethtool fec --show-fec
+    code=1
+    case $known in
+      *' ethtool-x '*) ;;
+      *)
+        section ethtool-x
+        "$tool" -x "$device" 2>&1 </dev/null
+        code=$?
+        close "$code"
+        ;;
+    esac
     # What flows are spread by can be set only where there is a table to spread them over.
     if [ "$code" = 0 ]; then
       for option in tcp4 udp4 sctp4 tcp6 udp6 sctp6; do

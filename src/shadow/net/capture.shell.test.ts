@@ -74,7 +74,7 @@ describe('capture.sh', { skip }, () => {
     await symlink(`/sys/class/net/${name}`, join(device, 'net', name));
     await writeFile(join(device, 'vendor'), '0x8086\n');
     await writeFile(join(device, 'device'), '0x10d3\n');
-    const run = `${shellCommand(['env', `SHADOWFERRY_PCI=${pci}`, ...shell, script, ...captureArgs(identity)])} || echo "exit $?"\n`;
+    const run = `${shellCommand(['env', `SHADOWFERRY_PCI=${pci}`, ...shell, script, ...captureArgs(identity)])} '' "\${KNOWN-}" || echo "exit $?"\n`;
     const link = [
       shellCommand([
         'ip',
@@ -135,6 +135,24 @@ describe('capture.sh', { skip }, () => {
     const shadow = parseCapture(text, identity);
     const { shadow: other } = await capture(['dash'], 'eth0', setup);
     assert.deepEqual(attributesOf(other), attributesOf(shadow));
+  });
+
+  it('does not ask again for what is known of this interface in this boot', async () => {
+    const sections = (text: string) => [...text.matchAll(/^@@ (\S+)$/gm)].map(([, name]) => name);
+    const knowing = (index: string) =>
+      `KNOWN="$(cat /proc/sys/kernel/random/boot_id) ${index} ethtool-T ethtool-eee"`;
+    const all = sections((await capture(['dash'], 'eth0', setup)).text);
+    for (const shell of SHELLS) {
+      const { text } = await capture(shell, 'eth0', knowing('$(cat /sys/class/net/DEV/ifindex)'));
+      const left = all.filter((name) => !sections(text).includes(name));
+      assert.deepEqual(
+        left,
+        ['class', 'filter-places', 'filter', 'ethtool-T', 'ethtool-eee'],
+        shell.join(' '),
+      );
+    }
+    const other = sections((await capture(['dash'], 'eth0', `${setup}\n${knowing('9999')}`)).text);
+    assert.deepEqual(other, all);
   });
 
   for (const name of ['eth0', 'via', 'metric', 'tos', 'nexthop', 'dev', '.x'])

@@ -344,7 +344,11 @@ describe('captureArgs', () => {
   const identity = goldenIdentity('e1000e');
   it('names the device, or the shadow interface when the device is away', () => {
     assert.deepEqual(captureArgs(identity), ['52:54:00:00:00:01', '0000:01:00.0']);
-    assert.deepEqual(captureArgs(identity, { interface: 'bond0' }), ['52:54:00:00:00:01', '-', 'bond0']);
+    assert.deepEqual(captureArgs(identity, { away: { interface: 'bond0' } }), [
+      '52:54:00:00:00:01',
+      '-',
+      'bond0',
+    ]);
   });
   it('goes with a script that is there', () => {
     assert.match(captureScript(), /^#!\/bin\/sh\n/);

@@ -45,9 +45,14 @@ export function captureScript(): string {
 /**
  * Arguments for the capture script.
  * @param away name of the shadow interface, when the direct device is not there to lead to it.
+ * @param known what need not be asked for, from `CaptureMemory`
  */
-export function captureArgs(identity: DeviceIdentity, away?: { interface: string }): string[] {
-  return away ? [identity.mac, '-', away.interface] : [identity.mac, identity.pciPath];
+export function captureArgs(
+  identity: DeviceIdentity,
+  { away, known = '' }: { away?: { interface: string }; known?: string } = {},
+): string[] {
+  if (away) return [identity.mac, '-', away.interface];
+  return [identity.mac, identity.pciPath, ...(known === '' ? [] : ['', known])];
 }
 
 const PARSED = new RegExp(

@@ -3,6 +3,7 @@ import { shellCommand, shellQuote } from '../../base/shell-quote.ts';
 import type { GuestShell } from '../../guest/shell.ts';
 import { againScript } from './again.ts';
 import { captureArgs, captureScript, parseCapture } from './capture.ts';
+import { CaptureMemory } from './capture-memory.ts';
 import type { GuestFile } from './compile.ts';
 import type { DeviceIdentity, NetShadow } from './model.ts';
 import type { ReplayPlan } from './plan-model.ts';
@@ -26,6 +27,7 @@ async function runScript(
 
 /**
  * Captures the shadow of a direct device.
+ * @param memory of earlier captures of the device in this migration, which saves questions and is kept up
  * @throws ShadowferryError AGENT_SILENT, AGENT_REFUSED, GUEST_LACKS, GUEST_COMMAND_FAILED.
  */
 export async function captureShadow(
@@ -33,9 +35,15 @@ export async function captureShadow(
   identity: DeviceIdentity,
   standbyPciPath: string | undefined,
   signal: AbortSignal,
+  memory = new CaptureMemory(),
 ): Promise<NetShadow> {
-  const result = await runScript(shell, captureScript(), captureArgs(identity), { signal, check: false });
-  return parseCapture(result.stdout, identity, standbyPciPath === undefined ? {} : { standbyPciPath });
+  const look = async (known: string): Promise<string> => {
+    const args = captureArgs(identity, { known });
+    return (await runScript(shell, captureScript(), args, { signal, check: false })).stdout;
+  };
+  const text = memory.completed(await look(memory.known)) ?? (await look(''));
+  memory.keep(text);
+  return parseCapture(text, identity, standbyPciPath === undefined ? {} : { standbyPciPath });
 }
 
 /** What the program saw of the new device before it set anything on it; undefined when it saw nothing that is whole. */
@@ -64,8 +72,8 @@ export interface GuestFacts {
 }
 
 const FACTS = `
-printf 'kernel %s\\n' "$(uname -r)"
-if [ -d /sys/class/net/bonding_masters ] || [ -e /sys/class/net/bonding_masters ] || modprobe -n bonding 2>/dev/null; then echo bonding; fi
+IFS= read -r kernel </proc/sys/kernel/osrelease && printf 'kernel %s\\n' "$kernel"
+if [ -e /sys/class/net/bonding_masters ] || modprobe -n bonding 2>/dev/null; then echo bonding; fi
 for tool in ip tc ethtool bridge; do if command -v "$tool" >/dev/null 2>&1; then printf 'tool %s\\n' "$tool"; fi; done
 for port; do if [ -e "$port" ]; then printf 'port %s\\n' "$port"; fi; done
 exit 0
