@@ -54,6 +54,7 @@ config_port=
 MAX_WAITING=150
 # Failed operations that are told one by one, of each set.
 MAX_TOLD=20
+OFTEN=20 # ms between a bond's looks for a link while a device moves
 LONGEST="????????????????????????????????????????????????????????????????????????????????????????????????????"
 LONGEST=$LONGEST$LONGEST
 
@@ -568,6 +569,7 @@ attach() {
   traffic=
   carrier=
   linked=
+  look_often
   run_set attach
   if [ -n "$renaming" ]; then finish_claim; fi
   if [ ! -e "$net/$device" ]; then
@@ -616,8 +618,32 @@ progress() {
   if [ -n "$replayed" ]; then finished; fi
 }
 
+# A bond looks for links as often as it is told, and each look wakes the guest: often only while a device moves. Where
+# delays are counted in looks it is left alone.
+look_often() {
+  bonding=$net/$interface/bonding
+  if [ "$standin" != bond ] || [ -n "$calm" ]; then return 0; fi
+  for name in updelay downdelay miimon; do
+    value=
+    { read -r value <"$bonding/$name"; } 2>/dev/null
+    case $name.$value in
+      *delay.0) ;;
+      miimon.*[!0-9]* | miimon. | *delay.*) return 0 ;;
+    esac
+  done
+  if [ "$value" -le "$OFTEN" ]; then return 0; fi
+  if { printf '%s\n' "$OFTEN" >"$bonding/miimon"; } 2>/dev/null; then calm=$value; fi
+}
+
+look_seldom() {
+  if [ -z "$calm" ]; then return 0; fi
+  { printf '%s\n' "$calm" >"$net/$interface/bonding/miimon"; } 2>/dev/null
+  calm=
+}
+
 # Replayed and active. The guest's network manager gets the interface back, without a word from any host.
 finished() {
+  look_seldom
   emit 'done'
   if [ -r "$dir.manager/state" ]; then
     # in a session of its own, as it goes on when the program and all of its group are ended
@@ -706,6 +732,7 @@ leave() {
   if [ -r "$plan/adopt.steps" ] && ! is_bond; then
     adopt || return 0
   fi
+  look_often
   run_set leave || return 0
   if [ "$standin" = bond ] && [ -e "$net/$interface/lower_$device" ]; then
     write 0 "/sys/class/net/$interface/bonding/slaves" "-$device"
@@ -771,6 +798,7 @@ obey() {
       esac
       ;;
     stop)
+      look_seldom
       emit stopped
       exit 0
       ;;
@@ -819,6 +847,7 @@ reset() {
   current=''       # name that the device has at this moment
   lines=''         # text of the next batch
   left=''          # traffic was taken from the device
+  calm=''          # how often the bond looked for links before it was told otherwise, ms
   set_name=''
   failed=0
   # from the plan

@@ -294,6 +294,27 @@ describe('the program', () => {
     });
   });
 
+  for (const [updelay, often] of [
+    ['0', '20'],
+    ['200', '100'],
+  ] as const)
+    it(`has a bond with an updelay of ${updelay} look for links every ${often} ms while a device moves`, async () => {
+      const plan = planReplay(bonded(['eth0-d'], { driver: undefined }), { continuity: 'hold' });
+      await withGuest(plan, async (guest) => {
+        const option = (name: string) => `/sys/class/net/eth0/bonding/${name}`;
+        const values = { slaves: '', updelay: `${updelay}\n`, downdelay: '0\n', miimon: '100\n' };
+        for (const [name, value] of Object.entries(values)) guest.put(`${guest.root}${option(name)}`, value);
+        await guest.start(shell, plan);
+        assert.equal(guest.inTree(option('miimon'))?.trim(), '100');
+        guest.command('leave');
+        await guest.event('left');
+        assert.equal(guest.inTree(option('miimon'))?.trim(), often);
+        guest.command('stop');
+        await guest.event('stopped');
+        assert.equal(guest.inTree(option('miimon'))?.trim(), '100');
+      });
+    });
+
   it('waits with a device whose name another has, and takes it when that has gone', async () => {
     const plan = planReplay(bonded(['eth0-d'], { driver: undefined }), { continuity: 'hold' });
     await withGuest(
