@@ -45,6 +45,8 @@ export interface WatchOptions {
   everyMs?: number | undefined;
   /** How often the watcher in the guest is asked for a sign of life, ms. */
   pingMs?: number | undefined;
+  /** How long it may take to answer, ms. */
+  pongMs?: number | undefined;
   /** Share of the time that captures may take while something changes again and again. */
   busyShare?: number | undefined;
 }
@@ -174,7 +176,8 @@ class Watch {
   }
 
   #ping(link: WatcherLink): Promise<string[]> {
-    return link.ping(deadline('a sign of life of the watcher', PONG_MS, this.#o.signal));
+    const { pongMs = PONG_MS, signal } = this.#o;
+    return link.ping(deadline('a sign of life of the watcher', pongMs, signal));
   }
 
   /** Captures what changes, until the link is lost. */

@@ -34,7 +34,7 @@ async function inGuest(script: string): Promise<string> {
 
 const WATCHERS = `grep -l 'shadowferry-watc[h]/watcher' /proc/[0-9]*/cmdline 2>/dev/null | wc -l`;
 
-/** A watch in this process, which asks for signs of life often and captures as often as something changes. */
+/** A watch in this process, which asks for signs of life often, does not wait for them long, and captures as often as something changes. */
 class WatchHere {
   readonly events: WatchEvent[] = [];
   readonly #listeners = new Set<(event: WatchEvent) => void>();
@@ -47,6 +47,7 @@ class WatchHere {
       store: lab.shadows,
       signal: this.#ending.signal,
       pingMs: 500,
+      pongMs: 3_000,
       busyShare: 1,
       emit: (event) => {
         this.events.push(event);
