@@ -72,7 +72,8 @@ class Migration {
     const { run, facts } = this;
     if (facts.preflight === undefined)
       throw new ShadowferryError('INTERNAL', { why: 'commit before preflight' });
-    await run.ownership.handOver(facts.preflight.owned, run.destination.name);
+    // a migration hands over once: its id, which the journal has, tells its hand-over from another
+    await run.ownership.handOver(facts.preflight.owned, run.destination.name, { attempt: run.id });
     this.move('committed');
     run.timeline.mark('commit');
   }

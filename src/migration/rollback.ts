@@ -128,7 +128,7 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
     case 'remove-tap':
       return run.destination.removeTap(undo.tap);
     case 'release-device':
-      return run.ownership.releaseDevice({ host: undo.host, device: undo.device, vm });
+      return run.ownership.releaseDevice({ host: undo.host, device: undo.device, vm, migration: run.id });
     case 'unprepare-device': // belongs to swaps
       return;
     default:

@@ -61,7 +61,7 @@ export async function reserve(run: Run, preflight: Preflight): Promise<Reserved>
       'reserve',
       'claim the device',
       { undo: [{ kind: 'release-device', host: host.name, device }] },
-      () => run.ownership.claimDevice({ host: host.name, device, vm: spec.name }),
+      () => run.ownership.claimDevice({ host: host.name, device, vm: spec.name, migration: run.id }),
     );
   }
   const taps = allTaps(spec);

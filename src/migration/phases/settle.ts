@@ -151,9 +151,11 @@ export async function settle(
   const memory = await step(run, 'settle', 'drain the source', {}, () => drain(run));
   await step(run, 'settle', 'clean the source', {}, async () => {
     await endVm(source);
-    for (const { nic } of run.nics) {
-      const { device } = nic.direct;
-      await run.ownership.releaseDevice({ host: source.host.name, device, vm: source.qemu.spec.name });
+    const vm = source.qemu.spec.name;
+    for (const { nic, target } of run.nics) {
+      await run.ownership.releaseDevice({ host: source.host.name, device: nic.direct.device, vm });
+      // the migration is over, so the claim is the VM's own from here on
+      await run.ownership.claimDevice({ host: run.destination.name, device: target.id, vm });
     }
   });
   reserved.vm.qemu = recordSpec(reserved.vm.qemu, destinationSpec(run));
