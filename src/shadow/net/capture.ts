@@ -9,6 +9,7 @@ import {
   jsonObjects,
   notACapture,
   type Report,
+  reportUnknownKeys,
   type Section,
   splitSections,
 } from './capture-text.ts';
@@ -247,6 +248,8 @@ interface IpJson {
   nexthops: Record<string, unknown>[];
 }
 
+const TOKEN_KEYS = new Set(['token', 'ifname']);
+
 /** The objects of all of ip's arrays tell by their keys what they are, so that an array that failed shifts nothing. */
 function readIpJson(section: Section, carrying: string, report: Report): IpJson {
   const found: IpJson = { links: new Map(), tokens: new Map(), neighbours: [], multicast: [], nexthops: [] };
@@ -256,9 +259,10 @@ function readIpJson(section: Section, carrying: string, report: Report): IpJson 
       const link = readLink(object);
       found.links.set(link.ifname, link);
     } else if ('maddr' in object) {
-      if (object.ifname === carrying) found.multicast.push(...multicastOf(object.maddr, report));
+      if (object.ifname === carrying) found.multicast.push(...multicastOf(object, report));
     } else if (typeof object.token === 'string' && typeof object.ifname === 'string') {
       found.tokens.set(object.ifname, object.token);
+      reportUnknownKeys(`token ${object.ifname}`, object, TOKEN_KEYS, report);
     } else if (isNexthop(object)) {
       found.nexthops.push(object);
     } else if ('dst' in object) {

@@ -4,6 +4,7 @@
  */
 import type { Report, Section } from './capture-text.ts';
 import type { DriverState, Feature, Setting } from './model.ts';
+import { reportUnknownLines } from './parse-ethtool-lines.ts';
 import { queuesOf } from './parse-queues.ts';
 import type { Sysfs } from './parse-sysfs.ts';
 import { parseTuning } from './parse-tuning.ts';
@@ -106,6 +107,7 @@ export function driverStateOf(
     return section?.code === 0 ? section.lines : [];
   };
   const queues = queuesOf(sysfs, name, report);
+  reportUnknownLines(sections, report);
   return {
     features: parseFeatures(lines('k')),
     rings: parseLimits(lines('g')),

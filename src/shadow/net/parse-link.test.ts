@@ -124,14 +124,12 @@ describe('neighbours', () => {
 
 describe('multicast addresses', () => {
   it('are static as old and new releases say it', () => {
-    const found = multicastOf(
-      [
-        { link: '01:00:5e:01:02:03', features: 'static' },
-        { link: '01:00:5e:01:02:04', static: true },
-        { link: '01:00:5e:01:02:05' },
-      ],
-      () => assert.fail('nothing is unknown'),
-    );
+    const maddr = [
+      { link: '01:00:5e:01:02:03', features: 'static' },
+      { link: '01:00:5e:01:02:04', static: true },
+      { link: '01:00:5e:01:02:05' },
+    ];
+    const found = multicastOf({ ifname: 'eth0', maddr }, () => assert.fail('nothing is unknown'));
     assert.deepEqual(
       found.map((one) => one.static),
       [true, true, false],
@@ -139,7 +137,7 @@ describe('multicast addresses', () => {
   });
   it('that cannot be read are reported', () => {
     const unknown: string[] = [];
-    multicastOf([{ odd: 1 }], (_, text) => unknown.push(text));
+    multicastOf({ maddr: [{ odd: 1 }] }, (_, text) => unknown.push(text));
     assert.deepEqual(unknown, ['{"odd":1}']);
   });
 });

@@ -1,6 +1,6 @@
 /** `ip -j -d address show`: link state and addresses. Pure. */
 import { z } from 'zod';
-import { notACapture, type Report, reportUnknownKeys } from './capture-text.ts';
+import { isObject, notACapture, type Report, reportUnknownKeys } from './capture-text.ts';
 import type { Address, LinkState } from './model.ts';
 import { xdpOf } from './parse-programs.ts';
 import type { FindPin } from './parse-tc-filter.ts';
@@ -39,6 +39,18 @@ const LINK_KEYS = new Set(
   tailroom netns-immutable`.split(/\s+/),
 );
 
+const INFO_KEYS = new Set(['info_kind', 'info_data', 'info_slave_kind', 'info_slave_data']);
+
+/** What ip says of a bond: its options, which are read from sysfs, all that are there; and its state. */
+const BOND_KEYS = new Set(
+  `mode active_slave miimon updelay downdelay peer_notify_delay use_carrier arp_interval arp_missed_max arp_ip_target
+  ns_ip6_target arp_validate arp_all_targets primary primary_reselect fail_over_mac xmit_hash_policy resend_igmp
+  num_peer_notif all_slaves_active min_links lp_interval packets_per_slave ad_lacp_active ad_lacp_rate ad_select ad_info
+  ad_actor_sys_prio ad_user_port_key ad_actor_system tlb_dynamic_lb coupled_control broadcast_neighbor`.split(
+    /\s+/,
+  ),
+);
+
 /**
  * Reads one interface.
  * @throws ShadowferryError GUEST_COMMAND_FAILED when it lacks what every interface has.
@@ -61,6 +73,10 @@ export function linkStateOf(
   report: Report,
 ): LinkState {
   reportUnknownKeys(`link ${link.ifname}`, link, LINK_KEYS, report);
+  reportUnknownKeys(`link ${link.ifname}`, link.linkinfo ?? {}, INFO_KEYS, report);
+  if (link.linkinfo?.info_kind === 'bond' && isObject(link.linkinfo.info_data)) {
+    reportUnknownKeys(`bond ${link.ifname}`, link.linkinfo.info_data, BOND_KEYS, report);
+  }
   const flags = new Set(link.flags);
   const xdp = xdpOf(link.xdp, link.ifname, extra.findPin, report);
   const { token, genMode, shadowInterface } = extra;

@@ -57,10 +57,14 @@ const MulticastJson = z.looseObject({
   features: z.union([z.string(), z.array(z.string())]).optional(),
 });
 
-/** The multicast addresses of one interface. */
-export function multicastOf(maddr: unknown, report: Report): Multicast[] {
+const MULTICAST_KEYS = new Set([...Object.keys(MulticastJson.shape), 'static']);
+const INTERFACE_KEYS = new Set(['ifindex', 'ifname', 'maddr']);
+
+/** The multicast addresses of one interface, an object of `ip -j maddress show`. */
+export function multicastOf(object: Record<string, unknown>, report: Report): Multicast[] {
   const found: Multicast[] = [];
-  for (const item of Array.isArray(maddr) ? maddr : []) {
+  reportUnknownKeys('multicast', object, INTERFACE_KEYS, report);
+  for (const item of Array.isArray(object.maddr) ? object.maddr : []) {
     const parsed = MulticastJson.safeParse(item);
     const address = parsed.data?.link ?? parsed.data?.address;
     if (!parsed.success || address === undefined) {
@@ -68,6 +72,7 @@ export function multicastOf(maddr: unknown, report: Report): Multicast[] {
       continue;
     }
     const { link, family = 'inet', users, features } = parsed.data;
+    reportUnknownKeys(`multicast ${address}`, parsed.data, MULTICAST_KEYS, report);
     const isStatic = [features ?? []].flat().includes('static') || (isObject(item) && item.static === true);
     found.push({ family: link === undefined ? family : 'link', address, users, static: isStatic });
   }

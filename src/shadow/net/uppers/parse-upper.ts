@@ -129,7 +129,7 @@ export function uppersOf(standing: readonly Standing[], sources: UpperSources, r
     const multicast: Upper['multicast'] = [];
     for (const object of objects) {
       if ('maddr' in object) {
-        if (object.ifname === name) multicast.push(...multicastOf(object.maddr, report));
+        if (object.ifname === name) multicast.push(...multicastOf(object, report));
       } else if ('dst' in object && object.dev === name) {
         const neighbour = neighbourOf(object, name, report);
         if (neighbour) neighbours.push(neighbour);
