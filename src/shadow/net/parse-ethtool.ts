@@ -42,8 +42,9 @@ export function parseLimits(lines: readonly string[]): Setting[] {
   const settings: Setting[] = [];
   for (const [name, value] of current) {
     const max = maximums.get(name);
-    // The kernel prints `TX Push: off` for drivers without it too, and refuses to be told so.
-    if (max === '0' || (name === 'tx-push' && value === 'off')) continue;
+    // The kernel prints `TX Push: off` (and later `RX Push: off`) for drivers without it too, and refuses to be told so,
+    // with all that stands beside it.
+    if (max === '0' || (/^[rt]x-push$/.test(name) && value === 'off')) continue;
     settings.push({ name, value, ...(max === undefined ? {} : { max }) });
   }
   return settings;

@@ -1,6 +1,6 @@
 /** What a master keeps about one of its ports: `ip -j -d link`, `bridge -j -d vlan`, `fdb`, `mdb`. Pure. */
 import { z } from 'zod';
-import { isObject, jsonObjects, type Report, type Section } from './capture-text.ts';
+import { isObject, jsonObjects, type Report, reportUnknownKeys, type Section } from './capture-text.ts';
 import type { LinkJson } from './parse-link.ts';
 import { vlansOf } from './parse-port-vlan.ts';
 import type { Port, PortForward, PortGroup } from './port-model.ts';
@@ -130,6 +130,9 @@ export function portOf(
 /** What `bridge vlan` says where the kernel has no VLANs in bridges. */
 const NO_VLANS = /^(RTNETLINK answers: Operation not supported|Dump terminated|\[\[\])$/;
 
+/** What bridge prints is told apart by these keys. */
+const LISTS = ['vlans', 'tunnels', 'mac', 'mdb'] as const;
+
 function readBridge(
   section: Section,
   link: LinkJson,
@@ -140,18 +143,22 @@ function readBridge(
   const lines = section.lines.filter((line) => !NO_VLANS.test(line));
   // one that does not know a question says so in words
   for (const object of jsonObjects({ ...section, lines }, report)) {
-    if ('vlans' in object && object.ifname === link.ifname) port.vlans.push(...vlansOf(object.vlans, report));
-    else if ('tunnels' in object && object.ifname === link.ifname) tunnels(object.tunnels, port, report);
-    else if ('mac' in object) {
+    const kind = LISTS.find((each) => each in object);
+    if (kind === undefined && Object.keys(object).length > 0) report('bridge', JSON.stringify(object));
+    else if (kind === 'mac') {
       const forward = forwardOf(object, link, above, report);
       if (forward !== undefined) port.forwards.push(forward);
-    } else if ('mdb' in object) {
+    } else if (kind === 'mdb') {
+      // where the routers are the bridge finds out
+      reportUnknownKeys('bridge mdb', object, new Set(['mdb', 'router']), report);
       for (const entry of Array.isArray(object.mdb) ? object.mdb : []) {
         const group = groupOf(entry, link.ifname, report);
         if (group !== undefined) port.groups.push(group);
       }
-    } else if (!('vlans' in object || 'tunnels' in object) && Object.keys(object).length > 0) {
-      report('bridge', JSON.stringify(object));
+    } else if (kind !== undefined && object.ifname === link.ifname) {
+      reportUnknownKeys(`bridge ${kind}`, object, new Set([kind, 'ifname']), report);
+      if (kind === 'vlans') port.vlans.push(...vlansOf(object.vlans, report));
+      else tunnels(object.tunnels, port, report);
     }
   }
 }

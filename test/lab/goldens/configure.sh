@@ -4,7 +4,7 @@
 #
 #   configure.sh bond     e1000e below a bond with a standby, and a VLAN on the bond; driver settings
 #   configure.sh uppers   vmxnet3 alone: addresses, routes, rules, neighbours, next hops, and whatever may stand on it
-#   configure.sh port     virtio-net as a port of a bridge, with VLANs, entries, groups and tunnels
+#   configure.sh port     virtio-net as a port of a bridge, with VLANs, entries and groups
 #   configure.sh odd      rtl8139 with a name and an alias as bad as they may be, and traffic control
 
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -167,8 +167,6 @@ make_port() {
   q bridge vlan add dev vt0 vid 10-12
   q bridge vlan add dev vt0 vid 13 pvid untagged
   q bridge link set dev vt0 cost 7 priority 9 hairpin on learning off flood on mcast_flood off isolated on
-  q bridge link set dev vt0 vlan_tunnel on
-  q bridge vlan add dev vt0 vid 20 tunnel_info id 2000
   q bridge fdb add 52:54:00:00:73:01 dev vt0 master static vlan 13
   q bridge fdb add 52:54:00:00:73:02 dev vt0 self
   q bridge mdb add dev br0 port vt0 grp 239.3.3.3 permanent vid 13

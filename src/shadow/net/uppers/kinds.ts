@@ -149,6 +149,9 @@ const UNSAID: Record<string, Record<string, string[]>> = {
   vlan: { flags: ['reorder_hdr', 'off'] },
 };
 
+/** What the objects among a kind's arguments hold. */
+const WITHIN = new Set(['from', 'to', 'low', 'high']);
+
 /** Reads what is peculiar to a kind; what it does not know it reports. Of kinds that are not remade: all, as text. */
 export function readKind(
   name: string,
@@ -168,7 +171,9 @@ export function readKind(
     else args.push(...(UNSAID[kind]?.[key] ?? []));
   }
   for (const [key, value] of Object.entries(data)) {
-    if (readers[key] === undefined) report(`upper ${name}`, `${key}=${JSON.stringify(value)}`);
+    const inner = [value].flat().filter(isObject).flatMap(Object.keys);
+    if (readers[key] === undefined || inner.some((each) => !WITHIN.has(each)))
+      report(`upper ${name}`, `${key}=${JSON.stringify(value)}`);
   }
   return args;
 }

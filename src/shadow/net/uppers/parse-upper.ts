@@ -1,5 +1,5 @@
 /** The interfaces that stand on the device, each with its own layers, from the same sections as the device. Pure. */
-import { isObject, jsonObjects, type Report, type Section } from '../capture-text.ts';
+import { isObject, jsonObjects, type Report, reportUnknownKeys, type Section } from '../capture-text.ts';
 import type { Neighbour, Qdisc, Sysctl, Upper } from '../model.ts';
 import { addressesOf, type LinkJson, linkStateOf } from '../parse-link.ts';
 import { multicastOf, neighbourOf } from '../parse-neighbour.ts';
@@ -73,6 +73,10 @@ function sysctlsOf(lines: readonly string[], link: LinkJson, report: Report): Sy
   return parseSysctls(mine, link.ifname, link.mtu, report);
 }
 
+const FORWARDING_KEYS = new Set(
+  'mac ifname dst state flags used updated vni src_vni port viaIf viaIfIndex linkNetNsId nhid'.split(' '),
+);
+
 /** Entries of a VXLAN's forwarding table that somebody configured; the first one follows from its `group` or `remote`. */
 function forwardingOf(
   section: Section | undefined,
@@ -88,6 +92,7 @@ function forwardingOf(
   for (const entry of section === undefined ? [] : jsonObjects(section, report)) {
     if (entry.ifname !== name || typeof entry.dst !== 'string' || typeof entry.mac !== 'string') continue;
     if (entry.state !== 'permanent' && entry.state !== 'static') continue; // learned, and learned again
+    reportUnknownKeys(`forwarding ${name} ${entry.mac}`, entry, FORWARDING_KEYS, report);
     if (entry.mac === '00:00:00:00:00:00' && own.includes(entry.dst)) continue;
     const words = [entry.mac, 'dev', name, 'dst', entry.dst];
     for (const [key, word] of [
