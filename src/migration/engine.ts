@@ -4,6 +4,8 @@ import { ShadowferryError, toShadowferryError } from '../errors.ts';
 import { modelIdentity } from '../hypervisor/qemu/pci.ts';
 import { stopAnswering } from './absence.ts';
 import type { MigrationEvent, ProgressEvent } from './events.ts';
+import { handOverSurely } from './hand-over.ts';
+import { NOTE } from './history.ts';
 import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
 import { resolveTargets } from './match.ts';
 import { attach } from './phases/attach.ts';
@@ -18,7 +20,7 @@ import type { MigrationRequest } from './request.ts';
 import type { MigrationResult } from './result.ts';
 import { type Facts, resultOf } from './result-of.ts';
 import { rollBack } from './rollback.ts';
-import { type Dependencies, decide, type NicMove, type Run } from './run.ts';
+import { type Dependencies, decide, type NicMove, type Run, warn } from './run.ts';
 import { Timeline } from './timeline.ts';
 import type { RunningVm } from './vm.ts';
 
@@ -72,8 +74,17 @@ class Migration {
     const { run, facts } = this;
     if (facts.preflight === undefined)
       throw new ShadowferryError('INTERNAL', { why: 'commit before preflight' });
-    // a migration hands over once: its id, which the journal has, tells its hand-over from another
-    await run.ownership.handOver(facts.preflight.owned, run.destination.name, { attempt: run.id });
+    const { vm, owner, epoch } = facts.preflight.owned;
+    const handOver = { id: run.id, vm, source: owner, destination: run.destination.name, epoch };
+    // its id, which the journal has, tells this hand-over from another. Before the question goes out: whoever finds the journal later must know that it may be on its way
+    run.journal.note(run.id, NOTE.asked, JSON.stringify(handOver));
+    await handOverSurely(run.ownership, handOver, {
+      waiting: (why) =>
+        warn(
+          run,
+          `the VM stands still until it is known whether it was handed over: the store says "${why}"`,
+        ),
+    });
     this.move('committed');
     run.timeline.mark('commit');
   }

@@ -10,6 +10,8 @@ import { swapOf } from './swap/history.ts';
 export const NOTE = {
   /** The shadow as one device left it, and the plan that was put into the guest: JSON of `StagedNote`. */
   staged: 'staged',
+  /** The store is asked for the commit: JSON of `HandOver`. */
+  asked: 'asked',
   /** A degraded VM has its device again. */
   reattached: 'reattached',
 } as const;

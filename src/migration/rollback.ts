@@ -17,6 +17,7 @@ import {
 import { removeProgram } from '../shadow/net/guest.ts';
 import { stopAnswering } from './absence.ts';
 import { undoTelling } from './guest-manager.ts';
+import { otherOwner } from './hand-over.ts';
 import type { JournalStep } from './journal.ts';
 import { moveOf, type NicMove, nicStepName, programDirectory, type Run, waitAfter } from './run.ts';
 import type { Undo } from './undo.ts';
@@ -27,7 +28,7 @@ const CANCEL_MS = 30_000;
 /** A guest that was slow to release its device may still do it; only then can it be plugged again. */
 const LATE_UNPLUG_MS = 3_000;
 
-async function cancelCopy(run: Run): Promise<void> {
+async function cancelCopy(run: Run, destination: RunningVm | undefined): Promise<void> {
   const { monitor, spec } = run.source.qemu;
   const signal = waitAfter('the end of the cancelled copy', CANCEL_MS);
   const over = (status: string) => ['cancelled', 'failed', 'completed', 'none'].includes(status);
@@ -39,17 +40,10 @@ async function cancelCopy(run: Run): Promise<void> {
     if (!over((await queryMigrate(monitor)).status)) await ended.promise;
   }
   ended.dispose();
-  const owned = await run.ownership.read(spec.name);
-  if (owned?.owner !== run.source.host.name) {
-    // never start a VM that another host owns, whatever the journal says
-    throw new ShadowferryError('NOT_OWNER', {
-      vm: spec.name,
-      host: run.source.host.name,
-      owner: owned?.owner ?? 'nobody',
-      epoch: owned?.epoch ?? 0,
-    });
-  }
-  if (!(await queryStatus(monitor)).running) await cont(monitor);
+  if ((await queryStatus(monitor)).running) return;
+  // a destination that has loaded all holds the images' locks, which ours needs to go on
+  if (spec.disks.length > 0) await endDestination(run, destination);
+  await cont(monitor);
 }
 
 async function reattach(run: Run, { nic }: NicMove): Promise<void> {
@@ -112,7 +106,7 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
   const vm = run.source.qemu.spec.name;
   switch (undo.kind) {
     case 'cancel-copy':
-      return cancelCopy(run);
+      return cancelCopy(run, destination);
     case 'reattach':
       return reattach(run, moveOf(run, undo.nic));
     case 'stop-answering':
@@ -137,11 +131,17 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
 }
 
 /**
- * Undoes every step of the journal in the order of `undoGroups`; goes on after one that fails.
+ * Undoes every step of the journal in the order of `undoGroups`; goes on after one that fails. Does nothing when the
+ * record names another host: its QEMU has the only copy that may run.
  * @returns what could not be undone, a sentence each.
  */
 export async function rollBack(run: Run, destination: RunningVm | undefined): Promise<string[]> {
   const left: string[] = [];
+  const vm = run.source.qemu.spec.name;
+  const host = run.source.host.name;
+  const other = await otherOwner(run.ownership, vm, host);
+  if (other !== undefined)
+    return [new ShadowferryError('NOT_OWNER', { vm, host, owner: other.owner, epoch: other.epoch }).message];
   const entries = run.journal.steps(run.id).filter(({ status }) => status !== 'undone');
   for (const { seq } of entries.filter(({ undo }) => undo.length === 0))
     run.journal.end(run.id, seq, 'undone');

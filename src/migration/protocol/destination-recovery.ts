@@ -44,9 +44,9 @@ export type DestinationDecision = { reason: string } & (
         | 'attach'
         /** `migrate-recover`: listen anew for the rest of the memory. */
         | 'recover-copy'
-        /** `refusalSwap`. Its answer may be lost: look at the record again. */
+        /** `resolveHandOver(commitAttempt(…))`. Its answer may be lost: look at the record again. */
         | 'refuse-hand-over'
-        /** `returnSwap`. */
+        /** `handOver` with `returnAttempt(…)`. */
         | 'hand-back'
         /** End QEMU, remove its taps and its directory. */
         | 'discard-vm'

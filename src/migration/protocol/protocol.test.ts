@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { MIGRATION_STATUSES } from '../../hypervisor/qmp/migration-info.ts';
+import { SqliteOwnership } from '../../ownership/sqlite.ts';
+import type { HandOverAttempt } from '../../ownership/store.ts';
 import { INCOMING_STATES } from './facts.test-data.ts';
 import { INCOMING_EVENTS, incomingEnded, incomingTransition } from './incoming.ts';
 import { receive, ToDestination } from './messages.ts';
 import { destinationView, memoryView, sourceView } from './qemu-view.ts';
-import { commitSwap, type HandOver, refusalSwap, returnSwap, standingOf } from './record.ts';
+import { commitAttempt, type HandOver, returnAttempt, standingOf } from './record.ts';
 
 const handOver: HandOver = { id: 'm1', vm: 'web1', source: 'a', destination: 'b', epoch: 7 };
 
@@ -21,23 +26,36 @@ test('the record says how a hand-over stands', () => {
   assert.equal(standingOf(handOver, undefined), 'elsewhere');
 });
 
-test('of commit and refusal one succeeds, and only a commit can be given back', () => {
-  const apply = (
-    record: { vm: string; owner: string; epoch: number },
-    swap: ReturnType<typeof commitSwap>,
-  ) =>
-    record.owner === swap.expected.owner && record.epoch === swap.expected.epoch
-      ? { vm: record.vm, owner: swap.owner, epoch: record.epoch + 1 }
-      : record;
-  const first = { vm: 'web1', owner: 'a', epoch: 7 };
-  const committed = apply(first, commitSwap(handOver));
-  const refused = apply(first, refusalSwap(handOver));
-  assert.equal(standingOf(handOver, committed), 'committed');
-  assert.equal(standingOf(handOver, refused), 'refused');
-  assert.equal(apply(committed, refusalSwap(handOver)), committed);
-  assert.equal(apply(refused, commitSwap(handOver)), refused);
-  assert.equal(apply(refused, returnSwap(handOver)), refused);
-  assert.equal(standingOf(handOver, apply(committed, returnSwap(handOver))), 'returned');
+test('of commit and refusal one succeeds, and only a commit can be given back', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'sf-protocol-'));
+  const store = new SqliteOwnership(join(directory, 'db'));
+  t.after(() => {
+    store.close();
+    rmSync(directory, { recursive: true });
+  });
+  const make = ({ attempt, expected, to }: HandOverAttempt) => store.handOver(expected, to, { attempt });
+  const begun = async (id: string): Promise<HandOver> => {
+    const { epoch } = await store.register(id, 'a');
+    return { ...handOver, id: `of-${id}`, vm: id, epoch };
+  };
+  const standing = async (of: HandOver) => standingOf(of, await store.read(of.vm));
+
+  const refused = await begun('refused');
+  assert.equal(await standing(refused), 'undecided');
+  await store.resolveHandOver(commitAttempt(refused));
+  assert.equal(await standing(refused), 'refused');
+  await assert.rejects(make(commitAttempt(refused)));
+  await assert.rejects(make(returnAttempt(refused)));
+  assert.equal(await standing(refused), 'refused');
+
+  const committed = await begun('committed');
+  await make(commitAttempt(committed));
+  assert.equal((await store.resolveHandOver(commitAttempt(committed))).action, 'committed');
+  assert.equal(await standing(committed), 'committed');
+  await make(returnAttempt(committed));
+  await make(returnAttempt(committed)); // its first answer may have been lost
+  assert.equal(await standing(committed), 'returned');
+  assert.equal((await store.read('committed'))?.owner, 'a');
 });
 
 test('the incoming migration goes its way to settled', () => {

@@ -1,8 +1,8 @@
 /**
  * One hand-over and what the ownership record says of it. The record is the one truth: whoever wants to go back makes
- * going forward impossible first, by raising the epoch under the same owner (`refused`).
+ * going forward impossible first: the attempt is withdrawn, which raises the epoch under the same owner (`refused`).
  */
-import type { Ownership } from '../../ownership/store.ts';
+import type { HandOverAttempt, Ownership } from '../../ownership/store.ts';
 
 /** One try to hand a VM over. Every message of a migration carries it. */
 export interface HandOver {
@@ -49,23 +49,15 @@ export function standingOf(
   return owner === handOver.destination && since === 1 ? 'committed' : 'elsewhere';
 }
 
-/** A compare-and-swap: `handOver(expected, owner)` of the store. */
-export interface Swap {
-  readonly expected: Ownership;
-  readonly owner: string;
-}
-
-/** The commit: the destination owns the VM from here on. Only the source's daemon asks for it. */
-export function commitSwap({ vm, source, destination, epoch }: HandOver): Swap {
-  return { expected: { vm, owner: source, epoch }, owner: destination };
-}
-
-/** Makes the commit impossible, also one that is on its way. Either side may ask for it. */
-export function refusalSwap({ vm, source, epoch }: HandOver): Swap {
-  return { expected: { vm, owner: source, epoch }, owner: source };
+/**
+ * The commit: `handOver` with this attempt, which only the source's daemon asks for. The refusal is `resolveHandOver` of
+ * the same attempt, by either side: what was not committed by then never will be.
+ */
+export function commitAttempt({ id, vm, source, destination, epoch }: HandOver): HandOverAttempt {
+  return { attempt: id, expected: { vm, owner: source, epoch }, to: destination };
 }
 
 /** Gives the VM back: only by the destination's daemon, of a VM that never ran there and never will. */
-export function returnSwap({ vm, source, destination, epoch }: HandOver): Swap {
-  return { expected: { vm, owner: destination, epoch: epoch + 1 }, owner: source };
+export function returnAttempt({ id, vm, source, destination, epoch }: HandOver): HandOverAttempt {
+  return { attempt: `${id}-back`, expected: { vm, owner: destination, epoch: epoch + 1 }, to: source };
 }

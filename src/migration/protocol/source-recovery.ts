@@ -42,9 +42,9 @@ export type SourceDecision = { reason: string } & (
         | 'continue-vm'
         /** Plug the source's own devices and replay the shadows. */
         | 're-attach'
-        /** `refusalSwap`. Its answer may be lost: look at the record again. */
+        /** `resolveHandOver(commitAttempt(…))`. Its answer may be lost: look at the record again. */
         | 'refuse-hand-over'
-        /** `commitSwap`, once more. */
+        /** `handOver` with `commitAttempt(…)`, once more. */
         | 'hand-over'
         | 'tell-cancel'
         | 'tell-look'
