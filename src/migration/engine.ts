@@ -76,7 +76,7 @@ class Migration {
       throw new ShadowferryError('INTERNAL', { why: 'commit before preflight' });
     const { vm, owner, epoch } = facts.preflight.owned;
     const handOver = { id: run.id, vm, source: owner, destination: run.destination.name, epoch };
-    // its id, which the journal has, tells this hand-over from another. Before the question goes out: whoever finds the journal later must know that it may be on its way
+    // before the question goes out: whoever finds the journal later must know that it may be on its way
     run.journal.note(run.id, NOTE.asked, JSON.stringify(handOver));
     await handOverSurely(run.ownership, handOver, {
       waiting: (why) =>
