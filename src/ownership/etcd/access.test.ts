@@ -140,7 +140,7 @@ test('users: wrong passwords and missing rights are told; a token that ended is 
   for (const name of ['root', 'ferry', 'stranger']) await admin('auth/user/add', { name, password: 'pw' });
   for (const name of ['root', 'ferry']) await admin('auth/role/add', { name });
   const perm = { permType: 'READWRITE', key: encode(`${PREFIX}/`), range_end: encode(endOf(`${PREFIX}/`)) };
-  await admin('auth/role/grant', { name: 'ferry', perm: { ...perm, key: encode(PREFIX) } });
+  await admin('auth/role/grant', { name: 'ferry', perm });
   for (const name of ['root', 'ferry']) await admin('auth/user/grant', { user: name, role: name });
 
   const early = opened(t, cluster.config({ auth: { user: 'ferry', passwordFile: good } }));

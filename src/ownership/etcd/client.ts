@@ -231,7 +231,7 @@ export class EtcdClient {
         throw unfit(member, `etcd ${parsed.data.etcdserver} is older than ${OLDEST.join('.')}`);
       }
       // a member answers this by itself: it is about the member, not about its data
-      const body = { key: encode(this.config.prefix), serializable: true, count_only: true };
+      const body = { key: encode(`${this.config.prefix}/`), serializable: true, count_only: true };
       const own = await this.#askOnce(member, '/v3/kv/range', body, signal);
       const { header } = this.#parse(member, own, RangeAnswer);
       this.#checkCluster(member, header);
