@@ -6,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
 import { ownershipContract, refusedWith } from './contract.test-data.ts';
 import { comparesWithModel } from './model.test-data.ts';
+import { openOwnership } from './open.ts';
 import { SqliteOwnership } from './sqlite.ts';
 
 function directory(t: TestContext): string {
@@ -16,7 +17,7 @@ function directory(t: TestContext): string {
 
 ownershipContract('sqlite', async (t, count) => {
   const path = join(directory(t), 'db');
-  const stores = Array.from({ length: count }, () => new SqliteOwnership(path));
+  const stores = Array.from({ length: count }, () => openOwnership({ kind: 'sqlite', path }));
   t.after(() => {
     for (const store of stores) store.close();
   });

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { PCI_ADDRESS } from '../../host/pci-nic.ts';
+import { EtcdConfig } from '../../ownership/etcd/config.ts';
 
 const absolute = z
   .string()
@@ -80,6 +81,9 @@ const Ownership = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('sqlite').describe('Ownership in a file: for one host alone.'),
     path: absolute.optional().describe('The file; `ownership.db` in the state directory when left out.'),
+  }),
+  EtcdConfig.safeExtend({
+    kind: z.literal('etcd').describe('Ownership in etcd: for several hosts; see [ownership](ownership.md).'),
   }),
 ]);
 

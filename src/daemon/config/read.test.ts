@@ -86,6 +86,21 @@ const BAD: readonly [what: string, yaml: string, says: RegExp][] = [
   ['what is no YAML', 'host: [a', /:1:\d+: /],
   ['a tab', 'host: a\nsocket:\n\tmode: "0600"', /:3:\d+: /],
   ['an unknown store', 'host: a\nownership: { kind: redis }', /:2:20: ownership\.kind/],
+  [
+    'a password without TLS',
+    'host: a\nownership:\n  kind: etcd\n  endpoints: ["http://192.0.2.1:2379"]\n  auth: { user: u, passwordFile: /p }',
+    /:5:\d+: ownership\.auth .*https only/,
+  ],
+  [
+    'an endpoint that is no URL',
+    'host: a\nownership: { kind: etcd, endpoints: ["192.0.2.1"] }',
+    /:2:\d+: ownership\.endpoints\.0 .*http/,
+  ],
+  [
+    'an unknown key of a store',
+    'host: a\nownership: { kind: etcd, endpoints: ["https://192.0.2.1:2379"], prefx: /x }',
+    /:2:\d+: .*prefx.*prefix/,
+  ],
   ['the host as its own peer', 'host: a\npeers: [{ name: a, address: "a:1" }]', /this is the host itself/],
   [
     'a limit of nothing',

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
+import type { OwnershipConfig } from '../../ownership/open.ts';
 import { DaemonConfig } from './model.ts';
 import { type Problem, readYaml, renderProblems, schemaProblems } from './problems.ts';
 import { keysAt } from './reference.ts';
@@ -36,14 +37,22 @@ export async function readConfig(file: string): Promise<DaemonConfig> {
 }
 
 /** Files that a daemon keeps, from its configuration. */
-export function statePaths(config: Pick<DaemonConfig, 'state' | 'tokens' | 'ownership'>) {
-  const { state, tokens, ownership } = config;
+export function statePaths(config: Pick<DaemonConfig, 'state' | 'tokens'>) {
+  const { state, tokens } = config;
   return {
     journal: join(state, 'journal.db'),
     shadows: join(state, 'shadows.db'),
     daemon: join(state, 'daemon.db'),
     lock: join(state, 'daemon.lock'),
     tokens: tokens ?? join(state, 'tokens.json'),
-    ownership: ownership.path ?? join(state, 'ownership.db'),
   } as const;
+}
+
+/** Where the ownership is kept, from a daemon's configuration. */
+export function ownershipOf({
+  state,
+  ownership,
+}: Pick<DaemonConfig, 'state' | 'ownership'>): OwnershipConfig {
+  if (ownership.kind === 'etcd') return ownership;
+  return { kind: 'sqlite', path: ownership.path ?? join(state, 'ownership.db') };
 }

@@ -11,34 +11,49 @@ const Endpoint = z.url({ protocol: /^https?$/, error: 'is not an http or https U
   { error: 'has more than a host and a port' },
 );
 
+const path = z.string().regex(/^\/[^\0]*$/, 'an absolute path');
+const milliseconds = z.number().int().min(1).max(600_000);
+
 export const EtcdConfig = z
   .strictObject({
-    /** Client URLs of members of one cluster. */
-    endpoints: z.array(Endpoint).min(1),
-    /** All our keys begin with it. */
+    endpoints: z
+      .array(Endpoint)
+      .min(1)
+      .describe('Client URLs of the members of one etcd cluster, such as `https://192.0.2.1:2379`.'),
     prefix: z
       .string()
-      .regex(/^(\/[\w.-]+)+$/, 'is not a path such as /shadowferry')
-      .default('/shadowferry'),
-    /** Paths of PEM files; they are read again when a certificate is refused. */
+      .regex(/^(\/[\w.-]+)+$/, 'a path such as /shadowferry')
+      .default('/shadowferry')
+      .describe('All keys begin with it.'),
     tls: z
       .strictObject({
-        ca: z.string().optional(),
-        cert: z.string().optional(),
-        key: z.string().optional(),
-        /** The name that the servers' certificates must have, when it is not the one in the URL. */
-        serverName: z.string().optional(),
+        ca: path.optional().describe("Certificates of the CAs of etcd's certificates (PEM)."),
+        cert: path.optional().describe('Certificate that this host shows to etcd (PEM).'),
+        key: path.optional().describe('Its private key (PEM).'),
+        serverName: z
+          .string()
+          .min(1)
+          .optional()
+          .describe("The name in etcd's certificates, where it is not the one in the URL."),
       })
       .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
         error: 'cert and key belong together',
       })
       .optional(),
-    /** A user of etcd. The password is the file's first line. */
-    auth: z.strictObject({ user: z.string().min(1), passwordFile: z.string() }).optional(),
-    /** How long a call may take where its caller sets no limit, ms. */
-    timeoutMs: z.number().int().positive().default(5_000),
-    /** How long one member has for an answer before the next one is asked, ms; longer in each further round. */
-    memberMs: z.number().int().positive().default(1_000),
+    auth: z
+      .strictObject({
+        user: z.string().min(1).describe('User of etcd.'),
+        passwordFile: path.describe('File whose first line is the password.'),
+      })
+      .optional(),
+    timeoutMs: milliseconds
+      .default(5_000)
+      .describe('How long a call may take where its caller sets no limit, ms.'),
+    memberMs: milliseconds
+      .default(1_000)
+      .describe(
+        'How long one member has for an answer before the next one is asked, ms; longer in each round.',
+      ),
   })
   .refine(
     ({ auth, endpoints }) =>
