@@ -115,6 +115,8 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   undoing.add(lockState(paths.lock, config.state));
   const db = openDaemonDatabase(paths.daemon);
   undoing.add(() => db.close());
+  const events = openDaemonDatabase(paths.daemon);
+  undoing.add(() => events.close());
   const journal = new Journal(paths.journal);
   undoing.add(() => journal.dispose());
   const shadows = new ShadowStore(paths.shadows);
@@ -125,7 +127,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   const revoked = config.listen?.revoked === undefined ? undefined : new RevokedList(config.listen.revoked);
 
   const metrics = makeMetrics({ version, host: config.host });
-  const hub = new EventHub(new EventLog(db, config.limits.events), config.limits, () =>
+  const hub = new EventHub(new EventLog(events, config.limits.events), config.limits, () =>
     metrics.streamsDropped.inc(),
   );
   undoing.add(() => hub.close());

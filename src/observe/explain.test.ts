@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { JournalMigration, JournalStep } from '../migration/journal.ts';
+import { explainMigration, isCommitted, phaseOf } from './explain.ts';
+
+const MIGRATION: JournalMigration = {
+  id: 'm1',
+  vm: 'web1',
+  source: 'a',
+  destination: 'b',
+  request: '{}',
+  state: JSON.stringify({ kind: 'running', phase: 'copy', committed: false, degraded: false, dryRun: false }),
+  created: 1000,
+  ended: null,
+  ending: null,
+  result: null,
+};
+const step = (seq: number, more: Partial<JournalStep>): JournalStep => ({
+  ...{ seq, phase: 'reserve', name: 'claim device', status: 'done', undo: [], detail: null },
+  ...{ begun: 1000 + seq, ended: 1100 + seq },
+  ...more,
+});
+
+test('an open migration is said to be open, with its phase', () => {
+  const { summary, advice } = explainMigration(MIGRATION, [], []);
+  assert.equal(summary, 'VM "web1" from a to b is open, in copy.');
+  assert.equal(advice.length, 1);
+  assert.equal(phaseOf(MIGRATION), 'copy');
+  const back = { ...MIGRATION, state: JSON.stringify({ kind: 'rolling-back', from: 'detach' }) };
+  assert.equal(phaseOf(back), 'rolling back from detach');
+});
+
+test('one that was taken back says why, what was done and undone, and what to do', () => {
+  const error = { code: 'UNPLUG_IGNORED', message: 'the guest did not release it', fix: 'Check the guest.' };
+  const ended = {
+    ...MIGRATION,
+    ending: 'rolled-back',
+    ended: 3000,
+    result: JSON.stringify({ totalMs: 2000, blackoutMs: null, error }),
+  };
+  const steps = [
+    step(1, { status: 'undone', undo: [{ kind: 'release-device', host: 'b', device: 'nic0' }] }),
+    step(2, { phase: 'detach', name: 'unplug', status: 'failed' }),
+  ];
+  const notes = [
+    { at: 1001, kind: 'decision', text: 'pre-copy: there is a standby' },
+    { at: 2000, kind: 'error', text: 'UNPLUG_IGNORED: the guest did not release it' },
+    { at: 2500, kind: 'undo', text: 'release-device in 3 ms' },
+  ];
+  const { summary, lines, advice } = explainMigration(ended, steps, notes);
+  assert.match(
+    summary,
+    /was taken back: everything is as it was after 2\.0 s: the guest did not release it \(UNPLUG_IGNORED\)\.$/,
+  );
+  assert.deepEqual(
+    lines.map(({ text }) => text),
+    [
+      'reserve: claim device was done, and taken back later',
+      'decided pre-copy: there is a standby',
+      'detach: unplug FAILED (100 ms)',
+      'failed: UNPLUG_IGNORED: the guest did not release it',
+      'undone: release-device in 3 ms',
+    ],
+  );
+  assert.deepEqual(advice, ['Check the guest.']);
+  assert.equal(isCommitted(ended), false);
+});
+
+test('what could not be taken back is named', () => {
+  const stuck = { ...MIGRATION, ending: 'stuck', ended: 2000, result: JSON.stringify({ left: ['tap sfx'] }) };
+  const undo = [{ kind: 'remove-tap', host: 'b', tap: 'sfx' }] as const;
+  const { advice } = explainMigration(stuck, [step(1, { status: 'undo-failed', undo: [...undo] })], []);
+  assert.deepEqual(advice, ['Left over by "claim device": remove-tap.', 'Left over: tap sfx']);
+});
+
+test('a journal that another version wrote is told as far as it is understood', () => {
+  const odd = { ...MIGRATION, state: 'no JSON', result: '{"totalMs":"x"}', ending: 'vanished', ended: 1500 };
+  const { summary, lines } = explainMigration(
+    odd,
+    [],
+    [
+      { at: 1, kind: 'staged', text: '{' },
+      { at: 2, kind: 'new', text: 'x' },
+    ],
+  );
+  assert.equal(summary, 'VM "web1" from a to b vanished after 500 ms.');
+  assert.deepEqual(
+    lines.map(({ text }) => text),
+    ['the shadow of a NIC and its plan were put into the guest', 'new: x'],
+  );
+});
