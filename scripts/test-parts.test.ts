@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
-import { parseArgs, planParts, sumTotals, totalLine } from './test-parts.ts';
+import { parseArgs, planParts, slowestLines, sumTotals, totalLine } from './test-parts.ts';
 
 const FILES = [
   'test/lab/b.test.ts',
@@ -36,6 +36,27 @@ test('a part, files, and options for the runner can be chosen', () => {
   assert.deepEqual(plan('a.test.ts'), [`unit [${UNIT}]: src/a.test.ts`, `lab [${LAB}]: test/lab/a.test.ts`]);
   assert.deepEqual(plan('nothing'), []);
   assert.throws(() => plan('--labs'), new RangeError('--labs'));
+});
+
+test('lab files run side by side where that is asked for, and those that measure times alone', () => {
+  const files = ['test/lab/scale.test.ts', 'test/lab/a.test.ts', 'test/lab/my-network.test.ts'];
+  const parts = planParts(files, parseArgs(['--lanes=2']));
+  assert.deepEqual(
+    parts.map(({ name, options, files: chosen }) => [name, options[0], ...chosen]),
+    [
+      ['lab', '--test-concurrency=2', 'test/lab/a.test.ts', 'test/lab/my-network.test.ts'],
+      ['lab alone', '--test-concurrency=1', 'test/lab/scale.test.ts'],
+    ],
+  );
+  assert.throws(() => parseArgs(['--lanes=0']), new RangeError('--lanes=0'));
+});
+
+test('the slowest files are told first, by their paths in the checkout', () => {
+  const files = [1000, 65_432, 2000].map((ms, at) => ({ file: `/root/test/${at}.test.ts`, ms }));
+  assert.deepEqual(slowestLines(files, '/root', 2), [
+    '    65.4 s  test/1.test.ts',
+    '     2.0 s  test/2.test.ts',
+  ]);
 });
 
 test('what takes long runs when it is asked for', () => {

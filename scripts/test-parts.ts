@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import type { Totals } from './totals-reporter.ts';
+import { relative } from 'node:path';
+import type { FileTime, Totals } from './totals-reporter.ts';
 
 /** What `npm test` was asked to run. */
 export interface TestRequest {
@@ -7,6 +8,8 @@ export interface TestRequest {
   lab: boolean;
   /** Also what takes minutes: files `….long.test.ts`. */
   long: boolean;
+  /** How many lab files run at once, but for those that measure times. */
+  lanes: number;
   /** Parts of paths; none means every file. */
   filters: string[];
   /** Options for node's test runner. */
@@ -15,11 +18,19 @@ export interface TestRequest {
 
 /** @throws RangeError naming the argument that is not understood. */
 export function parseArgs(args: readonly string[]): TestRequest {
-  const request: TestRequest = { unit: true, lab: true, long: false, filters: [], runnerOptions: [] };
+  const request: TestRequest = {
+    unit: true,
+    lab: true,
+    long: false,
+    lanes: 1,
+    filters: [],
+    runnerOptions: [],
+  };
   for (const arg of args) {
     if (arg === '--unit') request.lab = false;
     else if (arg === '--lab') request.unit = false;
     else if (arg === '--long') request.long = true;
+    else if (/^--lanes=[1-9]$/.test(arg)) request.lanes = Number(arg.slice('--lanes='.length));
     else if (/^--(test|experimental-test)-/.test(arg)) request.runnerOptions.push(arg);
     else if (arg.startsWith('-')) throw new RangeError(arg);
     else request.filters.push(arg.replace(/^\.\//, ''));
@@ -29,7 +40,7 @@ export function parseArgs(args: readonly string[]): TestRequest {
 
 /** One call of node's test runner. */
 export interface TestPart {
-  name: 'unit' | 'lab';
+  name: 'unit' | 'lab' | 'lab alone';
   files: string[];
   options: string[];
 }
@@ -44,22 +55,29 @@ function isLab(file: string): boolean {
  * A test, and a file, that hangs fails after its part's time, in ms, where it does not set its own. A lab test boots
  * guests on machines that may be slow and busy.
  */
-const LONGEST_TEST_MS = { unit: 120_000, lab: 900_000 };
+const LONGEST_TEST_MS = { unit: 120_000, lab: 900_000, 'lab alone': 900_000 };
+
+/** Lab tests that bound times from above: another VM beside them would be measured too. */
+const MEASURES = /\/(network|probes|probes-network|scale)\.test\.ts$/;
 
 /**
  * Test files at a time. One more than there are processors, as many unit tests wait for a process; of lab tests one,
- * as their virtual machines would disturb each other's times.
+ * where nobody asks for more, as their virtual machines disturb each other's times.
  */
-const SIDE_BY_SIDE = { unit: availableParallelism() + 1, lab: 1 };
+const SIDE_BY_SIDE = { unit: availableParallelism() + 1, lab: 1, 'lab alone': 1 };
 
 /**
  * What a failed lab test leaves open does not keep the runner. Not for the others: a process that is made to end loses
  * what it has still to tell when the runner is too busy to listen, and tests would be missing from the sums.
  */
-const ENDING: Record<TestPart['name'], string[]> = { unit: [], lab: ['--test-force-exit'] };
+const ENDING: Record<TestPart['name'], string[]> = {
+  unit: [],
+  lab: ['--test-force-exit'],
+  'lab alone': ['--test-force-exit'],
+};
 
-const runnerOptions = (part: TestPart['name']): string[] => [
-  `--test-concurrency=${SIDE_BY_SIDE[part]}`,
+const runnerOptions = (part: TestPart['name'], lanes = SIDE_BY_SIDE[part]): string[] => [
+  `--test-concurrency=${lanes}`,
   `--test-timeout=${LONGEST_TEST_MS[part]}`,
   ...ENDING[part],
 ];
@@ -82,8 +100,15 @@ export function planParts(files: readonly string[], request: TestRequest): TestP
   if (request.unit && unit.length > 0) {
     parts.push({ name: 'unit', files: unit, options: [...runnerOptions('unit'), ...request.runnerOptions] });
   }
-  if (request.lab && lab.length > 0) {
-    parts.push({ name: 'lab', files: lab, options: [...runnerOptions('lab'), ...request.runnerOptions] });
+  const alone = request.lanes === 1 ? [] : lab.filter((file) => MEASURES.test(file));
+  const others = lab.filter((file) => !alone.includes(file));
+  if (request.lab && others.length > 0) {
+    const options = [...runnerOptions('lab', request.lanes), ...request.runnerOptions];
+    parts.push({ name: 'lab', files: others, options });
+  }
+  if (request.lab && alone.length > 0) {
+    const options = [...runnerOptions('lab alone'), ...request.runnerOptions];
+    parts.push({ name: 'lab alone', files: alone, options });
   }
   return parts;
 }
@@ -105,4 +130,12 @@ export function totalLine(totals: Totals): string {
   if (totals.cancelled > 0) parts.push(`${totals.cancelled} cancelled`);
   if (totals.todo > 0) parts.push(`${totals.todo} to do`);
   return `${totals.tests} tests: ${parts.join(', ')}`;
+}
+
+/** The files that took longest, a line each, longest first; paths from `root`. */
+export function slowestLines(files: readonly FileTime[], root: string, most: number): string[] {
+  return files
+    .toSorted((a, b) => b.ms - a.ms)
+    .slice(0, most)
+    .map(({ file, ms }) => `${(ms / 1000).toFixed(1).padStart(8)} s  ${relative(root, file)}`);
 }

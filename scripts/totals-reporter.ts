@@ -10,13 +10,32 @@ export interface Totals {
   todo: number;
 }
 
-/** A reporter for node's test runner that writes nothing but the run's totals, as one JSON line. */
+/** How long one file of tests took, from its start to its end, ms. */
+export interface FileTime {
+  file: string;
+  ms: number;
+}
+
+/** What the reporter writes. */
+export interface Summary {
+  totals: Totals;
+  files: FileTime[];
+}
+
+/** A reporter for node's test runner that writes nothing but the run's totals and its files' times, as one JSON line. */
 export default async function* totalsReporter(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
+  const files: FileTime[] = [];
   for await (const event of source) {
-    // The runner also sums up each file; the sum of the whole run names none.
-    if (event.type !== 'test:summary' || event.data.file !== undefined) continue;
-    const { tests, passed, skipped, cancelled, todo } = event.data.counts;
+    if (event.type !== 'test:summary') continue;
+    const { file, counts, duration_ms: ms } = event.data;
+    // The runner sums up each file; the sum of the whole run names none.
+    if (file !== undefined) {
+      files.push({ file, ms });
+      continue;
+    }
+    const { tests, passed, skipped, cancelled, todo } = counts;
     const failed = tests - passed - skipped - cancelled - todo;
-    yield `${JSON.stringify({ tests, passed, failed, skipped, cancelled, todo } satisfies Totals)}\n`;
+    const totals = { tests, passed, failed, skipped, cancelled, todo };
+    yield `${JSON.stringify({ totals, files } satisfies Summary)}\n`;
   }
 }
