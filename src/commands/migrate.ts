@@ -30,6 +30,7 @@ interface Options {
   maxBandwidth?: number;
   downtimeLimit?: number;
   dryRun?: boolean;
+  persist?: boolean;
   planOut?: string;
   plan?: string;
   hold?: boolean;
@@ -52,6 +53,7 @@ function given(
     ['--continuity', 'continuityOf', options.continuity?.of],
     ['--strategy', 'strategy', options.strategy],
     ['--on-loss', 'onLoss', options.onLoss],
+    ['--persist', 'persist', options.persist],
     ['--max-bandwidth', 'maxBandwidth', options.maxBandwidth],
     ['--downtime-limit', 'downtimeLimitMs', options.downtimeLimit],
   ];
@@ -159,6 +161,10 @@ export function registerMigrate(program: Command): void {
     )
     .option('--max-bandwidth <bytes/s>', 'of the copy; 0 for no limit', wholeNumber('--max-bandwidth', 0))
     .option('--downtime-limit <ms>', 'the blackout to aim at', wholeNumber('--downtime-limit', 1))
+    .option(
+      '--persist',
+      'have the interface the same after a reboot of the guest: write its network configuration',
+    )
     .option('--dry-run', 'stop after preflight and print the plan')
     .option('--plan-out <file>', 'write the plan that --plan takes')
     .option('--plan <file>', 'do what a plan says; other options may only repeat it')

@@ -196,6 +196,8 @@ function rows(result: MigrationResult, observed: Observation | undefined): [stri
     const counts = `${shadow.restored.length} restored, ${shadow.adapted.length} adapted, ${shadow.lost.length} lost`;
     told.push(['Shadow', `${shadow.captured} attributes captured: ${counts}`]);
   }
+  const persisted = result.nics.flatMap((nic) => nic.persisted ?? []);
+  if (persisted.length > 0) told.push(['After a boot', `the same, by ${persisted.join(', ')}`]);
   const phases = result.phases.map(({ name, durationMs }) => `${name} ${formatMs(durationMs)}`).join(', ');
   told.push(['Total', `${formatMs(result.totalMs)}: ${phases}`]);
   return told;

@@ -27,6 +27,7 @@ interface Options {
   onLoss?: string;
   limit?: number;
   dryRun?: boolean;
+  persist?: boolean;
   probe?: boolean;
   bulkRate: number;
   report?: string;
@@ -43,11 +44,11 @@ export function swapRequestOf(
   kind: SwapKind,
   vm: string,
   device: string | undefined,
-  options: Pick<Options, 'with' | 'continuity' | 'onLoss' | 'dryRun' | 'limit'>,
+  options: Pick<Options, 'with' | 'continuity' | 'onLoss' | 'dryRun' | 'limit' | 'persist'>,
 ): SwapRequest {
   const { continuity, onLoss, limit } = options;
   return parseFields(SwapRequest, {
-    ...{ kind, vm, with: options.with, dryRun: options.dryRun ?? false },
+    ...{ kind, vm, with: options.with, dryRun: options.dryRun ?? false, persist: options.persist ?? false },
     ...(device === undefined ? {} : { device }),
     ...(continuity === undefined ? {} : { continuity }),
     ...(onLoss === undefined ? {} : { onLoss }),
@@ -157,6 +158,7 @@ function withOptions(command: Command): Command {
       'when the new device cannot have all that was set: adapt (default) or refuse',
     )
     .option('--limit <ms>', 'longest wait for traffic on the new device', wholeNumber('--limit', 1))
+    .option('--persist', 'have the interface the same after a reboot: write its network configuration')
     .option('--dry-run', 'stop after preflight and print the plan')
     .option('--probe', 'watch connections from outside meanwhile')
     .option(

@@ -39,6 +39,8 @@ export const MigrationRequest = z.object({
   strategy: Strategy.default('auto'),
   onLoss: OnLoss.default('adapt'),
   dryRun: z.boolean().default(false),
+  /** Write into the guest what makes its interfaces the same after its next boot. */
+  persist: z.boolean().default(false),
   /** Bytes per second, 0 for as fast as it goes. */
   maxBandwidth: z.number().int().nonnegative().default(0),
   /** Longest blackout that pre-copy may aim at, ms; it aims lower first. */

@@ -55,6 +55,7 @@ function nicResult({ facts, ending }: Ended, { nic, target }: NicMove): NicResul
     to: { device: target.id, model: target.model, driver: settled?.after.hardware?.driver ?? null },
     ...(continuity === undefined ? {} : { continuity }),
     shadow: shadowOutcomes(shadow, outcomes),
+    ...(settled?.persisted === undefined ? {} : { persisted: settled.persisted }),
     ...(error === undefined ? {} : { error: told(error) }),
   };
 }

@@ -42,6 +42,8 @@ export interface NicResult {
   to: { device: string; model: string; driver: string | null };
   continuity?: Continuity;
   shadow: ShadowResult;
+  /** Files that were written in the guest for its next boot; absent when they were not asked for. */
+  persisted?: string[];
   /** Why it has no device. */
   error?: ResultError;
 }

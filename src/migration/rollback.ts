@@ -15,6 +15,7 @@ import {
   queryStatus,
 } from '../hypervisor/qmp/commands.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
+import { forgetPersisted, PERSIST_MS } from '../shadow/net/manager/persist.ts';
 import { stopAnswering } from './absence.ts';
 import { undoTelling } from './guest-manager.ts';
 import { otherOwner } from './hand-over.ts';
@@ -117,6 +118,15 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
       return removeFromGuest(run, moveOf(run, undo.nic));
     case 'give-interface-back':
       return undoTelling(run, run.source.agent, undo.nic);
+    case 'forget-persisted': {
+      // written when the VM was over there, if anything was
+      const { agent } = destination ?? run.source;
+      return forgetPersisted(
+        agent,
+        undo.nic,
+        waitAfter('removing what was written for the next boot', PERSIST_MS),
+      );
+    }
     case 'end-destination':
       return endDestination(run, destination);
     case 'remove-tap':

@@ -11,6 +11,8 @@ export const Undo = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('remove-program'), nic: z.string() }),
   /** Give the interface back to the guest's network manager. */
   z.object({ kind: z.literal('give-interface-back'), nic: z.string() }),
+  /** Remove what was written into the guest for its next boot. */
+  z.object({ kind: z.literal('forget-persisted'), nic: z.string() }),
   z.object({ kind: z.literal('standby-link-down'), nic: z.string() }),
   /** Plug the source's own device again and replay the shadow onto it. */
   z.object({ kind: z.literal('reattach'), nic: z.string() }),

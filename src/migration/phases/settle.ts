@@ -13,6 +13,7 @@ import { verify } from '../../shadow/net/verify.ts';
 import { wantedAfter } from '../../shadow/net/wanted.ts';
 import { awaitManager, GIVING_BACK } from '../guest-manager.ts';
 import { learn } from '../knowledge.ts';
+import { persistNic, withoutDevice } from '../persist.ts';
 import { keepShadow, nicStep, programDirectory, type Run, step, waitAfter, warn } from '../run.ts';
 import { channelOf, endVm, type RunningVm } from '../vm.ts';
 import type { Attached, Replayed } from './attach.ts';
@@ -32,6 +33,8 @@ export interface NicSettled {
   outcomes: Outcome[];
   /** What was chosen and the device cannot have, for a later one. */
   wanted: Wanted[];
+  /** Files in the guest for its next boot; undefined when they were not asked for. */
+  persisted: string[] | undefined;
 }
 
 const DRAIN_MS = 3_600_000;
@@ -94,8 +97,12 @@ async function settleNic(
   await nicStep(run, move, 'settle', 'remove the program from the guest', {}, () =>
     endProgram(vm, move.nic.id, waitMs),
   );
+  const several = run.nics.length > 1;
+  const persisted = run.request.persist
+    ? await persistNic(run, { shell: vm.agent, shadow: after, nic: move.nic.id, several })
+    : undefined;
   const outcomes = verify(shadow, after, plan, replayed.results);
-  return { after, outcomes, wanted: wantedAfter(shadow, after, outcomes, plan.untouched) };
+  return { after, outcomes, wanted: wantedAfter(shadow, after, outcomes, plan.untouched), persisted };
 }
 
 /** What this migration has shown of devices is worth having, and no reason to call a good migration degraded. */
@@ -164,6 +171,7 @@ export async function settle(
     const { id } = nic.move.nic;
     const replayed = attached?.replayed.get(id);
     if (replayed !== undefined) nics.set(id, await settleNic(run, reserved, nic, replayed));
+    else if (run.request.persist) warn(run, withoutDevice(id));
   });
   reserved.vm.qemu = recordSpec(reserved.vm.qemu, specWithWanted(destinationSpec(run), nics));
   return { memory, nics };

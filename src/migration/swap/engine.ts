@@ -142,6 +142,7 @@ function resultOf(swap: Swap, ending: Ending): MigrationResult {
         to: { device: target.id, model: target.model, driver: driver ?? null },
         ...continuity,
         shadow: told,
+        ...(facts.persisted === undefined ? {} : { persisted: facts.persisted }),
       },
     ],
     ...(error === undefined ? {} : { error: { code: error.code, message: error.message, fix: error.fix } }),

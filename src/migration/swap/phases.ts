@@ -12,6 +12,7 @@ import { awaitManager, GIVING_BACK, TELLING, tellManager } from '../guest-manage
 import { NOTE, type StagedNote } from '../history.ts';
 import { knowledgeOf, learn, planOptions, unknownText } from '../knowledge.ts';
 import { refuseLosses, trafficWarnings } from '../losses.ts';
+import { persistNic, withoutDevice } from '../persist.ts';
 import { type Replayed, replayOnto } from '../phases/attach.ts';
 import { moveTrafficOff } from '../phases/detach.ts';
 import { decide, programDirectory, step, waitAfter, waitBefore, warn } from '../run.ts';
@@ -335,7 +336,10 @@ export async function settle(run: SwapRun): Promise<Outcome[]> {
   });
   const { shadow, plan, results } = facts;
   // without its device the program waits on, for a device that comes later
-  if (results === undefined || shadow === undefined || plan === undefined) return [];
+  if (results === undefined || shadow === undefined || plan === undefined) {
+    if (request.persist) warn(run, withoutDevice(site.nic));
+    return [];
+  }
   const { manager } = facts;
   if (manager !== undefined)
     await step(run, 'settle', GIVING_BACK, {}, () => awaitManager(run, site.shell, site.nic, manager));
@@ -351,5 +355,9 @@ export async function settle(run: SwapRun): Promise<Outcome[]> {
     signal: waitAfter('what the device was before anything was set', waitMs),
   }).catch((error: unknown) => warn(run, `what this device can do was not kept: ${reasonOf(error)}`));
   await step(run, 'settle', 'remove the program', {}, () => endProgram(site, waitMs));
+  if (request.persist) {
+    const { shell, nic } = site;
+    facts.persisted = await persistNic(run, { shell, shadow: after, nic, several: false });
+  }
   return verify(shadow, after, plan, results);
 }

@@ -14,6 +14,8 @@ export const SwapRequest = z.object({
   continuity: z.enum([...Continuity.options, 'auto']).default('auto'),
   onLoss: OnLoss.default('adapt'),
   dryRun: z.boolean().default(false),
+  /** Write what makes the interface the same after the next boot. */
+  persist: z.boolean().default(false),
   limits: Limits.default(() => Limits.parse({})),
 });
 export type SwapRequest = z.infer<typeof SwapRequest>;

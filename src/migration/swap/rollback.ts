@@ -1,6 +1,7 @@
 /** Takes a swap back from what the journal holds. Each undo may be repeated without harm. */
 import { nowMs } from '../../base/clock.ts';
 import { reasonOf } from '../../errors.ts';
+import { forgetPersisted, PERSIST_MS } from '../../shadow/net/manager/persist.ts';
 import { undoTelling } from '../guest-manager.ts';
 import { waitAfter } from '../run.ts';
 import type { Undo } from '../undo.ts';
@@ -52,6 +53,12 @@ async function perform(run: SwapRun, undo: Undo): Promise<void> {
       return site.unprepare();
     case 'release-device':
       return site.release('new');
+    case 'forget-persisted':
+      return forgetPersisted(
+        site.shell,
+        undo.nic,
+        waitAfter('removing what was written for the next boot', PERSIST_MS),
+      );
     case 'give-interface-back':
       return undoTelling(run, site.shell, undo.nic);
     case 'remove-tap': // belongs to migrations, as these do

@@ -49,4 +49,6 @@ export interface SwapFacts {
   /** How the operations in the guest ended; absent while the new device has not come. */
   results?: OperationResult[];
   after?: NetShadow;
+  /** Files for the next boot; absent when they were not asked for. */
+  persisted?: string[];
 }

@@ -5,6 +5,7 @@ import type { GuestShell } from '../../guest/shell.ts';
 import type { GuestChannel, TimedEvent } from '../channel.ts';
 import { loseDependents } from './dependents/fate.ts';
 import { captureShadow, installProgram, removeProgram } from './guest.ts';
+import { forgetPersisted } from './manager/persist.ts';
 import type { DeviceIdentity, NetShadow, Outcome } from './model.ts';
 import { planReplay } from './plan.ts';
 import { noFindings } from './plan-draft.ts';
@@ -57,7 +58,7 @@ export async function adoptInterface(options: AdoptOptions): Promise<Adopted> {
 
 /**
  * Takes the shadow interface away: the direct device gets its name back, with all that it carries. The device must be
- * plugged, and a bond counts as a shadow interface whoever made it.
+ * plugged, and a bond counts as a shadow interface whoever made it. What `--persist` has written for it goes too.
  * @throws ShadowferryError as adoptInterface.
  */
 export async function giveBackInterface(options: AdoptOptions): Promise<Adopted> {
@@ -65,6 +66,8 @@ export async function giveBackInterface(options: AdoptOptions): Promise<Adopted>
   if (before.standIn.kind !== 'bond') return unchanged(before);
   const plan = planReplay(before, continuityOf(before));
   const done = await perform(options, before, plan, 'giveback');
+  // what would make it again at the next boot
+  await forgetPersisted(options.agent, options.dir.slice(options.dir.lastIndexOf('/') + 1), options.signal);
   return { ...done, outcomes: done.outcomes.filter(({ key }) => !key.startsWith('bond.')) };
 }
 
