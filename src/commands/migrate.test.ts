@@ -39,7 +39,14 @@ const refused = (field: string, says: RegExp) => (error: unknown) =>
   says.test(error.message);
 
 test('options become a request; what is left out has its default', () => {
-  const options = { ...BULK, to: 'b', device: { net0: 'nic1' }, maxBandwidth: 5, downtimeLimit: 40 };
+  const options = {
+    ...BULK,
+    to: 'b',
+    device: { net0: 'nic1' },
+    maxBandwidth: 5,
+    downtimeLimit: 40,
+    persist: true,
+  };
   assert.deepEqual(
     requestOf('web1', options, undefined),
     parseRequest({
@@ -48,6 +55,7 @@ test('options become a request; what is left out has its default', () => {
       devices: { net0: 'nic1' },
       maxBandwidth: 5,
       downtimeLimitMs: 40,
+      persist: true,
     }),
   );
 });

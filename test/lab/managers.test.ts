@@ -1,7 +1,7 @@
 /**
  * Guests as people have them: each network manager, with addresses from a DHCP server and without, in each mode. The
  * manager does not fight the replay, and reports the interface afterwards as before. Here each manager once;
- * `npm run test:guests` walks through all of it, and waits for the leases to be renewed.
+ * `npm run test:guests` walks through all of it, waits for the leases to be renewed, and starts the guests again.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
@@ -46,19 +46,23 @@ const SHORT: readonly Walk[] = [
   { manager: 'NetworkManager', ipv4: 'dhcp', modes: ['bridge'] },
 ];
 
-/** Until the manager has the interface configured; then what an administrator adds by hand. */
+/** Until the manager has the interface configured. */
 const SETTLED: Record<ManagerName, string> = {
   ifupdown: 'ifquery --state "$1" | grep -q .',
   networkd: 'networkctl status "$1" | grep -q "(configured)"',
   NetworkManager: 'nmcli -g GENERAL.STATE device show "$1" | grep -q "^100"',
 };
 
-const BY_HAND = `
+const CONFIGURED = `
 n=0
 until { SETTLED; } && ip -4 route show default | grep -q .; do
   n=$((n + 1)); [ $n -lt 300 ] || exit 1
   sleep 0.3
 done
+`;
+
+/** What an administrator adds by hand. */
+const BY_HAND = `
 ip address add 10.77.0.77/24 dev "$1"
 ip route add 192.0.2.0/24 via 10.77.0.1
 `;
@@ -89,6 +93,39 @@ async function look(vm: RunningVm, manager: ManagerName): Promise<Look> {
   return { report, state: await lines(STATE) };
 }
 
+/** Waits until the manager has the interface configured. */
+async function configured(vm: RunningVm, manager: ManagerName): Promise<void> {
+  await vm.agent.exec(['/bin/sh', '-s', '--', INTERFACE], {
+    input: CONFIGURED.replace('SETTLED', SETTLED[manager]),
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+    timeoutMs: 120_000,
+    check: true,
+  });
+}
+
+const bootOf = (vm: RunningVm) => inGuest(vm, 'cat /proc/sys/kernel/random/boot_id');
+
+/** Starts the guest again, and waits until all of it has come. */
+async function reboot(vm: RunningVm, manager: ManagerName): Promise<void> {
+  const limit = deadline('the reboot of the guest', BOOT_MS);
+  const had = await bootOf(vm);
+  // told after the answer, which would not come otherwise
+  await inGuest(vm, 'systemd-run --quiet --on-active=1 systemctl reboot 2>/dev/null || reboot');
+  const again = async () => {
+    const asked = deadline('an answer of the agent', 15_000, limit);
+    await vm.agent.waitReady({ signal: asked });
+    return (await bootOf(vm)) !== had;
+  };
+  while (!(await again().catch(() => false))) await delay(1000, undefined, { signal: limit });
+  await configured(vm, manager);
+  // until the services listen
+  await vm.agent.exec(['/bin/sh', '/usr/lib/shadowferry/announce'], {
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    timeoutMs: 120_000,
+    check: true,
+  });
+}
+
 /** Bounded wait for the server's next word to a client that renews its lease. */
 async function renewed(dhcp: DhcpServer): Promise<void> {
   const acks = () => dhcp.exchanges().filter((word) => word === 'DHCPACK').length;
@@ -101,6 +138,7 @@ for (const { manager, ipv4, modes } of FULL ? ALL : SHORT) {
     let lab: Lab;
     let vm: RunningVm;
     let dhcp: DhcpServer;
+    let booted: Look;
     let before_: Look;
     let address = '';
 
@@ -117,12 +155,9 @@ for (const { manager, ipv4, modes } of FULL ? ALL : SHORT) {
           interface: INTERFACE,
         });
         vm = await lab.boot({ guest, memoryMiB: 512, standby: modes.includes('bridge') ? 'virtio' : 'none' });
-        await vm.agent.exec(['/bin/sh', '-s', '--', INTERFACE], {
-          input: BY_HAND.replace('SETTLED', SETTLED[manager]),
-          env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
-          timeoutMs: 120_000,
-          check: true,
-        });
+        await configured(vm, manager);
+        booted = await look(vm, manager);
+        await inGuest(vm, BY_HAND, [INTERFACE]);
         const shown = await inGuest(vm, 'ip -4 -o address show dev "$1" primary', [INTERFACE]);
         address = /inet (10\.77\.0\.\d+)/.exec(shown)?.[1] ?? assert.fail(shown);
         before_ = await look(vm, manager);
@@ -137,12 +172,15 @@ for (const { manager, ipv4, modes } of FULL ? ALL : SHORT) {
       it(`${continuity} onto ${MODELS[(at + 1) % MODELS.length]}`, { timeout: MOVE_MS }, async () => {
         const probes = await watchGuest(lab, undefined, address);
         try {
-          const moved = await moveOver(lab, vm, { continuity, device });
+          const persist = FULL && at === modes.length - 1;
+          const moved = await moveOver(lab, vm, { continuity, device, persist });
           vm = moved.vm;
           const told = moved.result.warnings.filter((text) =>
             /reported|DHCP server gave|did not|not finished/.test(text),
           );
           assert.deepEqual(told, []);
+          const files = moved.result.nics.flatMap((nic) => nic.persisted ?? []);
+          assert.equal(files.length > 2, persist, JSON.stringify([files, moved.result.warnings]));
           const now = await look(vm, manager);
           assert.deepEqual(now.report, before_.report);
           assert.deepEqual(now.state, before_.state);
@@ -160,6 +198,23 @@ for (const { manager, ipv4, modes } of FULL ? ALL : SHORT) {
       assert.deepEqual(await look(vm, manager), before_);
       if (ipv4 === 'dhcp')
         assert.deepEqual([...new Set(dhcp.leases().map((lease) => lease.address))], [address]);
+    });
+
+    const boot = { timeout: BOOT_MS + MOVE_MS, skip: FULL ? false : 'boots twice: npm run test:guests' };
+    it('is so after a reboot of the guest, as was asked: a bond with its members', boot, async () => {
+      await reboot(vm, manager);
+      const now = await look(vm, manager);
+      assert.deepEqual(now.report, booted.report);
+      assert.deepEqual(now.state, booted.state);
+      const members = (await inGuest(vm, 'cat "/sys/class/net/$1/bonding/slaves"', [INTERFACE])).trim();
+      assert.equal(members.split(' ').length, modes.includes('bridge') ? 2 : 1, members);
+      const probes = await watchGuest(lab, undefined, address);
+      try {
+        await delay(3000);
+        assertSurvived(await probes.stop());
+      } finally {
+        probes.kill();
+      }
     });
   });
 }

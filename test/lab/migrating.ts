@@ -148,13 +148,14 @@ export const NOTHING: HostLook = { programs: [], taps: [], directory: false };
 export async function moveOver(
   lab: Lab,
   vm: RunningVm,
-  options: Pick<MigrationRequest, 'continuity'> & { device?: string },
+  options: Pick<MigrationRequest, 'continuity'> & { device?: string; persist?: boolean },
 ): Promise<{ vm: RunningVm; result: MigrationResult }> {
-  const { continuity, device } = options;
+  const { continuity, device, persist = false } = options;
   const request = parseRequest({
     vm: vm.qemu.spec.name,
     destination: vm.host.name === 'a' ? 'b' : 'a',
     continuity,
+    persist,
     ...(device === undefined ? {} : { devices: { net0: device } }),
   });
   const { result, destinationVm } = await migrateInLab({ lab, vm, request });
