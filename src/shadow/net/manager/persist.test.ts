@@ -207,7 +207,8 @@ describe('what is written for the next boot', () => {
 
   it('is nothing for names that would mean something else in a file', () => {
     for (const name of ["lan'0", 'lan"0', 'lan%i', 'lan*', 'lan$x']) {
-      const { files, problems } = persistFiles(bond(name, false), { ...NOTHING, ifupdown: true }, TAG);
+      const network = { path: '/etc/systemd/network/50-lan.network', lines: [] };
+      const { files, problems } = persistFiles(bond(name, false), { ...NOTHING, network }, TAG);
       assert.deepEqual([files, problems.length], [[], 1], name);
     }
   });
