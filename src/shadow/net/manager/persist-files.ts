@@ -4,6 +4,7 @@
  */
 import type { NetShadow } from '../model.ts';
 import { ifupdownFiles } from './persist-ifupdown.ts';
+import { linkFiles } from './persist-link.ts';
 import {
   type Bond,
   file,
@@ -71,6 +72,7 @@ function bondOf(shadow: NetShadow, facts: PersistFacts): Bond | undefined {
     interface: link.name,
     mac: link.mac,
     mtu: link.mtu,
+    altnames: link.altnames ?? [],
     options: Object.fromEntries(options),
     direct: {
       name: hardware.name,
@@ -96,7 +98,13 @@ export function persistFiles(shadow: NetShadow, facts: PersistFacts, tag: string
   const { standIn, hardware, link, standby } = shadow;
   const name = link.name;
   if (hardware === undefined) return nothing(`${name} has no device`);
-  const names = [name, hardware.name, ...(standby === undefined ? [] : [standby.name]), tag];
+  const names = [
+    name,
+    ...(link.altnames ?? []),
+    hardware.name,
+    ...(standby === undefined ? [] : [standby.name]),
+    tag,
+  ];
   const odd = names.find((each) => !PLAIN.test(each));
   if (odd !== undefined)
     return nothing(`the name ${JSON.stringify(odd)} would mean something else in a file of configuration`);
@@ -109,8 +117,9 @@ export function persistFiles(shadow: NetShadow, facts: PersistFacts, tag: string
   if (bond === undefined) return bare(paths, shadow, facts);
   const others = bondFiles(paths, bond, facts, tag);
   if (others.files.length === 0) return others;
-  const rule = facts.udev ? [nameRule(paths.rules, bond.direct, bond.direct.name)] : [];
-  return { ...others, files: [...rule, ...others.files] };
+  if (!facts.udev) return others;
+  const named = [nameRule(paths.rules, bond.direct, bond.direct.name), ...linkFiles(paths, bond, facts.link)];
+  return { ...others, files: [...named, ...others.files] };
 }
 
 function bare(paths: Paths, { hardware, link }: NetShadow, facts: PersistFacts): Persisting {

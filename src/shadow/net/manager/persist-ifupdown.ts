@@ -34,6 +34,8 @@ if [ -n "$name" ]; then
   if [ "$name" != "$device" ]; then ip link set dev "$name" name "$device"; fi || exit 1
 fi
 # shellcheck disable=SC2086 # words
+# a udev that knows nothing of our .link file gives it to the device as another name
+if [ -n "$name" ]; then ip link property del dev "$device" altname "$interface" 2>/dev/null; fi
 if ! ip link add name "$interface" address "$mac" mtu "$mtu" type bond $options; then
   # better the bare device than none
   if [ -n "$name" ]; then ip link set dev "$device" name "$interface"; fi

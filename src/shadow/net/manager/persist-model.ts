@@ -11,6 +11,8 @@ export interface PersistFacts {
   /** The file by which systemd-networkd configures the interface, and the one for the direct device below a bond. */
   network: GuestText | undefined;
   member: GuestText | undefined;
+  /** What udev's `.link` file says of the direct device below a bond, with its drop-ins. */
+  link: GuestText | undefined;
   /** NetworkManager's profile of the interface; whether it has the interface at all. */
   profile: GuestText | undefined;
   networkManager: boolean;
@@ -49,6 +51,8 @@ export const UNITS = {
 export function pathsFor(tag: string) {
   return {
     rules: `/etc/udev/rules.d/79-shadowferry-${tag}.rules`,
+    link: `${NETWORKD}/01-shadowferry-${tag}.link`,
+    bondLink: `${NETWORKD}/01-shadowferry-${tag}-bond.link`,
     netdev: `${NETWORKD}/01-shadowferry-${tag}.netdev`,
     network: `${NETWORKD}/01-shadowferry-${tag}.network`,
     direct: `${NETWORKD}/01-shadowferry-${tag}-direct.network`,
@@ -74,6 +78,7 @@ export interface Bond {
   interface: string;
   mac: string;
   mtu: number;
+  altnames: readonly string[];
   /** By the kernel's names, first words only. */
   options: Readonly<Record<string, string>>;
   direct: Member;
@@ -94,6 +99,14 @@ export const file = (path: string, text: string, mode: PersistFile['mode'] = '64
   mode,
   text,
 });
+
+/** The section by which systemd's files know a member: whatever its name is, and its driver. */
+export const matchMember = (bond: Bond, member: Member): string[] => [
+  '[Match]',
+  `Path=*pci-${member.pciPath}`,
+  // as it is now where it is the bond's own, else as it was born
+  `${member.mac === bond.mac ? 'MACAddress' : 'PermanentMACAddress'}=${member.mac}`,
+];
 
 /** The MTU that nobody need set. */
 export const ETHERNET_MTU = 1500;

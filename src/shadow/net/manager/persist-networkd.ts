@@ -6,6 +6,7 @@ import {
   type GuestText,
   header,
   type Member,
+  matchMember,
   type Paths,
   type PersistFile,
 } from './persist-model.ts';
@@ -25,10 +26,7 @@ function networkdMember(path: string, bond: Bond, member: Member, primary: boole
     path,
     [
       header(`a member of the shadow interface ${bond.interface}`),
-      '[Match]',
-      `Path=*pci-${member.pciPath}`,
-      // as it is now where it is the bond's own, else as it was born
-      `${member.mac === bond.mac ? 'MACAddress' : 'PermanentMACAddress'}=${member.mac}`,
+      ...matchMember(bond, member),
       '',
       '[Link]',
       'RequiredForOnline=no',

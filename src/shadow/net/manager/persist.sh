@@ -88,6 +88,19 @@ network_of() {
   tell "$1" "$root$value"
 }
 
+# The settings that udev has for a device, with their drop-ins: link_of NAME.
+link_of() {
+  index_of "$1" && [ -n "$index" ] || return 0
+  value_in E:ID_NET_LINK_FILE "$root/run/udev/data/n$index" && [ -r "$root$value" ] || return 0
+  say link-path "$value"
+  for part in "$root$value" \
+    "$root/usr/lib/systemd/network/${value##*/}.d"/*.conf \
+    "$root/run/systemd/network/${value##*/}.d"/*.conf \
+    "$root/etc/systemd/network/${value##*/}.d"/*.conf; do
+    if [ -r "$part" ]; then tell link "$part"; fi
+  done
+}
+
 # What is there: facts INTERFACE MAC PCI STANDBY-PCI MEMBER. A bond's members have its MAC.
 facts() {
   if [ -d "$root/run/udev" ]; then say udev 1; fi
@@ -95,7 +108,10 @@ facts() {
   permanent direct-mac "$3" "$2"
   permanent standby-mac "$4" "$2"
   network_of network "$1"
-  if [ -n "$5" ]; then network_of member "$5"; fi
+  if [ -n "$5" ]; then
+    network_of member "$5"
+    link_of "$5"
+  fi
   if index_of "$1" && [ -n "$index" ]; then
     devices=$root/run/NetworkManager/devices/$index
     if [ -r "$devices" ] && value_in connection-uuid "$devices" && [ -n "$value" ]; then

@@ -29,7 +29,7 @@ const MAC = '52:54:00:00:00:01';
 
 const NOTHING: PersistFacts = {
   ...{ udev: true, systemd: true, directMac: undefined, standbyMac: undefined },
-  ...{ network: undefined, member: undefined, profile: undefined },
+  ...{ network: undefined, member: undefined, link: undefined, profile: undefined },
   ...{ networkManager: false, ifupdown: false, interfaces: [] },
 };
 
@@ -60,6 +60,8 @@ const textOf = (persisting: Persisting, path: string) =>
   byPath(persisting).get(path)?.text ?? assert.fail(path);
 
 const RULES = '/etc/udev/rules.d/79-shadowferry-net0.rules';
+const LINK_FILE = '/etc/systemd/network/01-shadowferry-net0.link';
+const BOND_LINK = '/etc/systemd/network/01-shadowferry-net0-bond.link';
 const NETDEV = '/etc/systemd/network/01-shadowferry-net0.netdev';
 const PROFILES = '/etc/NetworkManager/system-connections';
 
@@ -143,6 +145,39 @@ describe('what is written for the next boot', () => {
       textOf(made, '/etc/systemd/network/01-shadowferry-net0-direct.network'),
       /\nPermanentMACAddress=02:00:00:00:00:09\n/,
     );
+  });
+
+  it("keeps udev from giving the device the bond's name as another one, and what else the device's .link file says", () => {
+    const network = { path: '/etc/systemd/network/50-lan.network', lines: [] };
+    const link = {
+      path: '/etc/systemd/network/10-lan.link',
+      lines: [
+        '# no',
+        '[Match]',
+        'Path=x',
+        '[Link]',
+        'NamePolicy=path',
+        'MTUBytes=9000',
+        '[SR-IOV]',
+        'VirtualFunction=1',
+      ],
+    };
+    const lan = bond('lan0', false);
+    const made = persistFiles(lan, { ...NOTHING, network, link }, TAG);
+    assert.equal(
+      textOf(made, LINK_FILE).split('\n').slice(3).join('\n'),
+      `[Match]\nPath=*pci-0000:01:00.0\nMACAddress=${MAC}\n\n[Link]\nMTUBytes=9000\n[SR-IOV]\nVirtualFunction=1\n\n` +
+        '[Link]\nNamePolicy=\nAlternativeNamesPolicy=\n',
+    );
+    assert.ok(!byPath(made).has(BOND_LINK));
+    const named = { ...lan, link: { ...lan.link, altnames: ['office', 'up-1'] } };
+    assert.match(
+      textOf(persistFiles(named, { ...NOTHING, network, link }, TAG), BOND_LINK),
+      /OriginalName=lan0\nType=bond\n\n\[Link\]\nAlternativeName=office\nAlternativeName=up-1\n$/,
+    );
+    assert.ok(!byPath(persistFiles(named, { ...NOTHING, network }, TAG)).has(LINK_FILE));
+    const odd = { ...lan, link: { ...lan.link, altnames: ['a\nName=x'] } };
+    assert.equal(persistFiles(odd, { ...NOTHING, network, link }, TAG).problems.length, 1);
   });
 
   it('makes profiles for NetworkManager: the one that it has below /run, and members that name it', () => {
@@ -246,7 +281,9 @@ for (const [program, ...words] of SHELLS) {
     });
 
     it('tells what systemd-networkd, NetworkManager and ifupdown have, and MACs that devices were born with', async () => {
-      put('run/udev/data', '');
+      put('run/udev/data/n3', 'E:ID_PATH=x\nE:ID_NET_LINK_FILE=/usr/lib/systemd/network/99-default.link\n');
+      put('usr/lib/systemd/network/99-default.link', '[Link]\nNamePolicy=path\n');
+      put('etc/systemd/network/99-default.link.d/a.conf', '[Link]\nMTUBytes=9000\n');
       put('sys/class/net/lan0/ifindex', '7\n');
       put('sys/class/net/lan0-d/ifindex', '3\n');
       put('sys/bus/pci/devices/0000:01:00.0/net/lan0-d/address', `${MAC}\n`);
@@ -273,6 +310,10 @@ for (const [program, ...words] of SHELLS) {
           lines: ['[Match]', "Name='%s' $(x)", '', '  tail'],
         },
         member: { path: '/etc/systemd/network/40.network', lines: ['[Network]', 'Bond=lan0'] },
+        link: {
+          path: '/usr/lib/systemd/network/99-default.link',
+          lines: ['[Link]', 'NamePolicy=path', '[Link]', 'MTUBytes=9000'],
+        },
         profile: {
           path: '/etc/NetworkManager/system-connections/x.nmconnection',
           lines: ['[connection]', 'uuid=abc'],

@@ -84,6 +84,7 @@ export function parsePersistFacts(text: string): PersistFacts & { problems: stri
     standbyMac: mac('standby-mac'),
     network: read('network'),
     member: read('member'),
+    link: read('link'),
     profile: read('profile'),
     networkManager: /^(true|1)$/.test(values.get('networkmanager') ?? ''),
     ifupdown: values.has('ifupdown'),
@@ -93,9 +94,10 @@ export function parsePersistFacts(text: string): PersistFacts & { problems: stri
 }
 
 const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
-const TEXTS = new Set(['network', 'member', 'profile', 'interfaces']);
+const TEXTS = new Set(['network', 'member', 'link', 'profile', 'interfaces']);
 const VALUES = new Set([
-  ...['udev', 'systemd', 'direct-mac', 'standby-mac', 'network-path', 'member-path', 'profile-path'],
+  ...['udev', 'systemd', 'direct-mac', 'standby-mac', 'network-path', 'member-path'],
+  ...['link-path', 'profile-path'],
   ...['networkmanager', 'ifupdown', 'end'],
 ]);
 

@@ -1,0 +1,166 @@
+/** A guest whose interface a network manager has, as people have it, and how its manager and its kernel report that. */
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import { deadline } from '../../src/base/deadline.ts';
+import { distroGuest } from '../../src/lab/distro-guest.ts';
+import { ensureDistroImage } from '../../src/lab/image/distro/image.ts';
+import type { ManagerName } from '../../src/lab/image/distro/setup.ts';
+import { Lab } from '../../src/lab/lab.ts';
+import { type DhcpServer, LEASE_SECONDS, startDhcpServer } from '../../src/lab/network/dhcp.ts';
+import type { MigrationResult } from '../../src/migration/result.ts';
+import type { RunningVm } from '../../src/migration/vm.ts';
+import { CACHE, inGuest } from './migrating.ts';
+
+export const BUILD_MS = 400_000;
+export const BOOT_MS = 300_000;
+export const MOVE_MS = 240_000;
+/** A name that udev predicts from the PCI path: with another device in the slot it is the same. */
+export const INTERFACE = 'enp1s0';
+export const MODELS = ['e1000e', 'vmxnet3', 'virtio-net-pci'];
+
+export interface Guest {
+  manager: ManagerName;
+  ipv4: 'dhcp' | 'static';
+}
+
+/** Until the manager has the interface configured. */
+const SETTLED: Record<ManagerName, string> = {
+  ifupdown: 'ifquery --state "$1" | grep -q .',
+  networkd: 'networkctl status "$1" | grep -q "(configured)"',
+  NetworkManager: 'nmcli -g GENERAL.STATE device show "$1" | grep -q "^100"',
+};
+
+/** Not configured after five minutes, it tells what there is. */
+const CONFIGURED = `
+n=0
+until { SETTLED; } && ip -4 route show default | grep -q .; do
+  n=$((n + 1))
+  if [ $n -ge 300 ]; then
+    { ip -d address; ip route; networkctl; nmcli device; nmcli connection; ifquery --state; journalctl -b -o cat -n 60; } 2>&1
+    exit 0
+  fi
+  sleep 0.3
+done
+echo configured
+`;
+
+/** What an administrator adds by hand. */
+const BY_HAND = `
+ip address add 10.77.0.77/24 dev "$1"
+ip route add 192.0.2.0/24 via 10.77.0.1
+`;
+
+/** The manager's own words. */
+const REPORT: Record<ManagerName, string> = {
+  ifupdown: 'ifquery --state "$1"; systemctl is-active "ifup@$1.service"',
+  networkd: 'networkctl status "$1" | grep -E "State:|Activation Policy:|Gateway:"',
+  NetworkManager: 'nmcli -g GENERAL.STATE,GENERAL.CONNECTION,IP4.ADDRESS,IP4.GATEWAY device show "$1"',
+};
+
+/** Addresses and routes, free of lifetimes and of the flag for the second address of a network. */
+const STATE = `
+ip -4 -o address show dev "$1" | sed -e 's/^[0-9]*: //' -e 's/ secondary//' -e 's/[\\\\] .*//' | sort
+ip -4 route show dev "$1" | sed 's/ *$//' | sort
+`;
+
+export interface Look {
+  report: string[];
+  state: string[];
+}
+
+export async function look(vm: RunningVm, manager: ManagerName): Promise<Look> {
+  const lines = async (script: string) =>
+    (await inGuest(vm, `${script}\nexit 0`, [INTERFACE])).split('\n').map((line) => line.trim());
+  // nmcli tells several addresses in one line, in the order in which they were added
+  const report = (await lines(REPORT[manager])).map((line) => line.split(' | ').toSorted().join(' | '));
+  return { report, state: await lines(STATE) };
+}
+
+/** Waits until the manager has the interface configured. */
+export async function configured(vm: RunningVm, manager: ManagerName): Promise<void> {
+  const { stdout } = await vm.agent.exec(['/bin/sh', '-s', '--', INTERFACE], {
+    input: CONFIGURED.replace('SETTLED', SETTLED[manager]),
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+    timeoutMs: BOOT_MS,
+    check: true,
+  });
+  assert.equal(stdout, 'configured\n');
+}
+
+export async function addByHand(vm: RunningVm): Promise<void> {
+  await inGuest(vm, BY_HAND, [INTERFACE]);
+}
+
+const bootOf = (vm: RunningVm) => inGuest(vm, 'cat /proc/sys/kernel/random/boot_id');
+
+/** Starts the guest again, and waits until all of it has come. */
+export async function reboot(vm: RunningVm, manager: ManagerName): Promise<void> {
+  const limit = deadline('the reboot of the guest', BOOT_MS);
+  const had = await bootOf(vm);
+  // told after the answer, which would not come otherwise
+  await inGuest(vm, 'systemd-run --quiet --on-active=1 systemctl reboot 2>/dev/null || reboot');
+  const again = async () => {
+    const asked = deadline('an answer of the agent', 15_000, limit);
+    await vm.agent.waitReady({ signal: asked });
+    return (await bootOf(vm)) !== had;
+  };
+  while (!(await again().catch(() => false))) await delay(1000, undefined, { signal: limit });
+  await configured(vm, manager);
+  // until the services listen
+  await vm.agent.exec(['/bin/sh', '/usr/lib/shadowferry/announce'], {
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    timeoutMs: 120_000,
+    check: true,
+  });
+}
+
+/** Bounded wait for the server's next word to a client that renews its lease. */
+export async function renewed(dhcp: DhcpServer): Promise<void> {
+  const acks = () => dhcp.exchanges().filter((word) => word === 'DHCPACK').length;
+  const [had, limit] = [acks(), deadline('the renewal of the lease', (LEASE_SECONDS + 30) * 1000)];
+  while (acks() === had) await delay(500, undefined, { signal: limit });
+}
+
+/** What a manager could not do, or reports otherwise. */
+export const managerTold = ({ warnings }: MigrationResult): string[] =>
+  warnings.filter((text) =>
+    /reported|DHCP server gave|did not|has not|not finished|was not|left to/.test(text),
+  );
+
+export interface ManagedGuest {
+  lab: Lab;
+  vm: RunningVm;
+  dhcp: DhcpServer;
+  /** Its first address. */
+  address: string;
+  /** After the boot, without what is added by hand. */
+  booted: Look;
+}
+
+/** A lab with a guest of Debian 12 that its manager has configured. */
+export async function bootManaged(
+  { manager, ipv4 }: Guest,
+  standby: 'virtio' | 'none',
+): Promise<ManagedGuest> {
+  const lab = await Lab.create({ cacheDir: CACHE, devices: { a: MODELS, b: MODELS }, log: console.log });
+  try {
+    const dhcp = startDhcpServer(lab);
+    const signal = deadline('building the image', BUILD_MS);
+    const image = await ensureDistroImage('bookworm', { cacheDir: CACHE, log: console.log, signal });
+    const fixed = { address: '10.77.0.10/24', gateway: '10.77.0.1' };
+    const guest = await distroGuest(lab, image, {
+      manager,
+      ipv4: ipv4 === 'dhcp' ? 'dhcp' : fixed,
+      interface: INTERFACE,
+    });
+    const vm = await lab.boot({ guest, memoryMiB: 512, standby });
+    await configured(vm, manager);
+    const booted = await look(vm, manager);
+    const shown = booted.state.join('\n');
+    const address = /inet (10\.77\.0\.\d+)/.exec(shown)?.[1] ?? assert.fail(shown);
+    return { lab, vm, dhcp, address, booted };
+  } catch (error) {
+    await lab.dispose();
+    throw error;
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Guests as people have them, all of them: each network manager, with addresses from a DHCP server and without, in each
+ * mode. Connections survive; name, addresses and the manager's report are as before, also a minute later, when leases
+ * were renewed, and after a reboot of the guest with `--persist`. The guest that has started again goes on to the next
+ * mode. `npm run test:guests`, which takes most of an hour; a table at the end says what was seen.
+ */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { MANAGERS } from '../../src/lab/image/distro/setup.ts';
+import { watchGuest } from '../../src/lab/scenario.ts';
+import { needsDistroTools } from './distro.ts';
+import {
+  addByHand,
+  BOOT_MS,
+  BUILD_MS,
+  bootManaged,
+  type Guest,
+  INTERFACE,
+  type Look,
+  look,
+  type ManagedGuest,
+  MODELS,
+  MOVE_MS,
+  managerTold,
+  reboot,
+  renewed,
+} from './managed-guest.ts';
+import { assertSurvived, inGuest, moveOver } from './migrating.ts';
+
+/** In this order one guest goes through all of them: once there is a shadow interface it stays. */
+const MODES = ['replay', 'hold', 'bridge'] as const;
+type Mode = (typeof MODES)[number];
+/** Of the shadow interface, after a boot. */
+const MEMBERS: Record<Mode, number> = { replay: 0, hold: 1, bridge: 2 };
+
+const GUESTS: readonly Guest[] = MANAGERS.flatMap((manager) =>
+  (['dhcp', 'static'] as const).map((ipv4) => ({ manager, ipv4 })),
+);
+
+const COLUMNS = [
+  'connections',
+  'outage, ms',
+  'same address',
+  'same report',
+  'a minute later',
+  'reboot',
+] as const;
+type Row = Partial<Record<(typeof COLUMNS)[number], string>>;
+const rows = new Map<string, Row>();
+
+/** Notes in the table what comes of a step. */
+async function noted(row: Row, key: keyof Row, step: () => unknown): Promise<void> {
+  row[key] = 'NO';
+  await step();
+  row[key] = 'yes';
+}
+
+after(() => {
+  if (rows.size > 0) console.table(Object.fromEntries(rows), [...COLUMNS]);
+});
+
+for (const guest of GUESTS) {
+  const { manager, ipv4 } = guest;
+  const suite = {
+    ...needsDistroTools(),
+    timeout: BUILD_MS + BOOT_MS + MODES.length * (2 * MOVE_MS + BOOT_MS),
+  };
+  describe(`${manager}, ${ipv4}`, suite, () => {
+    let guestNow: ManagedGuest;
+    let withHand: Look;
+
+    before(
+      async () => {
+        guestNow = await bootManaged(guest, 'virtio');
+      },
+      { timeout: BUILD_MS + BOOT_MS },
+    );
+    after(() => guestNow?.lab.dispose());
+
+    for (const [at, mode] of MODES.entries()) {
+      const model = MODELS[(at + 1) % MODELS.length];
+      const row: Row = {};
+
+      it(`${mode} onto ${model}`, { timeout: MOVE_MS }, async () => {
+        rows.set(`${manager}, ${ipv4}, ${mode}`, row);
+        await addByHand(guestNow.vm);
+        withHand = await look(guestNow.vm, manager);
+        const probes = await watchGuest(guestNow.lab, undefined, guestNow.address);
+        try {
+          const device = `nic${(at + 1) % MODELS.length}`;
+          const moved = await moveOver(guestNow.lab, guestNow.vm, {
+            continuity: mode,
+            device,
+            persist: true,
+          });
+          guestNow.vm = moved.vm;
+          const now = await look(moved.vm, manager);
+          const seen = await probes.stop();
+          row.connections = `${seen.connections.survived} of ${seen.connections.opened}`;
+          row['outage, ms'] = `${Math.round(seen.outageMs.tcp)}`;
+          await noted(row, 'same address', () => assert.deepEqual(now.state, withHand.state));
+          await noted(row, 'same report', () => {
+            assert.deepEqual(now.report, withHand.report);
+            assert.deepEqual(managerTold(moved.result), []);
+          });
+          assertSurvived(seen);
+          const files = moved.result.nics.flatMap((nic) => nic.persisted ?? []);
+          assert.ok(files.length > 0, JSON.stringify(moved.result.warnings));
+        } finally {
+          probes.kill();
+        }
+      });
+
+      it(`${mode}: is so a minute later, with its lease renewed`, { timeout: MOVE_MS }, () =>
+        noted(row, 'a minute later', async () => {
+          if (ipv4 === 'dhcp') await renewed(guestNow.dhcp);
+          else await delay(60_000);
+          assert.deepEqual(await look(guestNow.vm, manager), withHand);
+          const leases = guestNow.dhcp.leases().map((lease) => lease.address);
+          if (ipv4 === 'dhcp') assert.deepEqual([...new Set(leases)], [guestNow.address]);
+        }),
+      );
+
+      it(`${mode}: is so after a reboot of the guest`, { timeout: BOOT_MS + MOVE_MS }, () =>
+        noted(row, 'reboot', async () => {
+          await reboot(guestNow.vm, manager);
+          assert.deepEqual(await look(guestNow.vm, manager), guestNow.booted);
+          const members = await inGuest(guestNow.vm, 'cat "/sys/class/net/$1/bonding/slaves" || :', [
+            INTERFACE,
+          ]);
+          assert.equal(
+            members.split(' ').filter((name) => name.trim() !== '').length,
+            MEMBERS[mode],
+            members,
+          );
+          const probes = await watchGuest(guestNow.lab, undefined, guestNow.address);
+          try {
+            await delay(1000); // some traffic
+            assertSurvived(await probes.stop());
+          } finally {
+            probes.kill();
+          }
+        }),
+      );
+    }
+  });
+}
