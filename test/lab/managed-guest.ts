@@ -6,7 +6,7 @@ import { distroGuest } from '../../src/lab/distro-guest.ts';
 import { ensureDistroImage } from '../../src/lab/image/distro/image.ts';
 import type { ManagerName } from '../../src/lab/image/distro/setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
-import { type DhcpServer, LEASE_SECONDS, startDhcpServer } from '../../src/lab/network/dhcp.ts';
+import { type DhcpServer, RENEWAL_SECONDS, startDhcpServer } from '../../src/lab/network/dhcp.ts';
 import type { MigrationResult } from '../../src/migration/result.ts';
 import type { RunningVm } from '../../src/migration/vm.ts';
 import { CACHE, inGuest } from './migrating.ts';
@@ -18,10 +18,26 @@ export const MOVE_MS = 240_000;
 export const INTERFACE = 'enp1s0';
 export const MODELS = ['e1000e', 'vmxnet3', 'virtio-net-pci'];
 
+/** A guest with all its services, under an emulator, beside others. */
+export const PATIENT = { agentMs: 60_000, attachMs: 60_000 };
+
+/** For probes: a guest's own sending side backs off, and what was away for long is back late. */
+export const SLOWLY = { readyMs: 30_000, finishMs: 60_000 };
+
 export interface Guest {
   manager: ManagerName;
   ipv4: 'dhcp' | 'static';
 }
+
+/** An interface, the second byte of its subnet, and who has it. */
+export interface Managed {
+  manager: ManagerName;
+  interface: string;
+  subnet: number;
+}
+
+/** The interface of a guest that has one. */
+export const only = (manager: ManagerName): Managed => ({ manager, interface: INTERFACE, subnet: 77 });
 
 /** Until the manager has the interface configured. */
 const SETTLED: Record<ManagerName, string> = {
@@ -33,7 +49,7 @@ const SETTLED: Record<ManagerName, string> = {
 /** Not configured after five minutes, it tells what there is. */
 const CONFIGURED = `
 n=0
-until { SETTLED; } && ip -4 route show default | grep -q .; do
+until { SETTLED; } && ip -4 route show default dev "$1" | grep -q .; do
   n=$((n + 1))
   if [ $n -ge 300 ]; then
     { ip -d address; ip route; networkctl; nmcli device; nmcli connection; ifquery --state; journalctl -b -o cat -n 60; } 2>&1
@@ -46,8 +62,8 @@ echo configured
 
 /** What an administrator adds by hand. */
 const BY_HAND = `
-ip address add 10.77.0.77/24 dev "$1"
-ip route add 192.0.2.0/24 via 10.77.0.1
+ip address add "10.$2.0.77/24" dev "$1"
+ip route add "192.0.2.$2/32" via "10.$2.0.1"
 `;
 
 /** The manager's own words. */
@@ -68,17 +84,23 @@ export interface Look {
   state: string[];
 }
 
-export async function look(vm: RunningVm, manager: ManagerName): Promise<Look> {
+export async function look(vm: RunningVm, { manager, interface: name }: Managed): Promise<Look> {
   const lines = async (script: string) =>
-    (await inGuest(vm, `${script}\nexit 0`, [INTERFACE])).split('\n').map((line) => line.trim());
+    (await inGuest(vm, `${script}\nexit 0`, [name])).split('\n').map((line) => line.trim());
   // nmcli tells several addresses in one line, in the order in which they were added
   const report = (await lines(REPORT[manager])).map((line) => line.split(' | ').toSorted().join(' | '));
   return { report, state: await lines(STATE) };
 }
 
+/** The first of its addresses that nobody added by hand. */
+export const addressIn = ({ state }: Look): string =>
+  state
+    .map((line) => /inet (10\.\d+\.0\.(?!77\/)\d+)/.exec(line)?.[1])
+    .find((address) => address !== undefined) ?? assert.fail(state.join('\n'));
+
 /** Waits until the manager has the interface configured. */
-export async function configured(vm: RunningVm, manager: ManagerName): Promise<void> {
-  const { stdout } = await vm.agent.exec(['/bin/sh', '-s', '--', INTERFACE], {
+export async function configured(vm: RunningVm, { manager, interface: name }: Managed): Promise<void> {
+  const { stdout } = await vm.agent.exec(['/bin/sh', '-s', '--', name], {
     input: CONFIGURED.replace('SETTLED', SETTLED[manager]),
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
     timeoutMs: BOOT_MS,
@@ -87,14 +109,14 @@ export async function configured(vm: RunningVm, manager: ManagerName): Promise<v
   assert.equal(stdout, 'configured\n');
 }
 
-export async function addByHand(vm: RunningVm): Promise<void> {
-  await inGuest(vm, BY_HAND, [INTERFACE]);
+export async function addByHand(vm: RunningVm, { interface: name, subnet }: Managed): Promise<void> {
+  await inGuest(vm, BY_HAND, [name, String(subnet)]);
 }
 
 const bootOf = (vm: RunningVm) => inGuest(vm, 'cat /proc/sys/kernel/random/boot_id');
 
 /** Starts the guest again, and waits until all of it has come. */
-export async function reboot(vm: RunningVm, manager: ManagerName): Promise<void> {
+export async function reboot(vm: RunningVm, managed: Managed): Promise<void> {
   const limit = deadline('the reboot of the guest', BOOT_MS);
   const had = await bootOf(vm);
   // told after the answer, which would not come otherwise
@@ -105,7 +127,7 @@ export async function reboot(vm: RunningVm, manager: ManagerName): Promise<void>
     return (await bootOf(vm)) !== had;
   };
   while (!(await again().catch(() => false))) await delay(1000, undefined, { signal: limit });
-  await configured(vm, manager);
+  await configured(vm, managed);
   // until the services listen
   await vm.agent.exec(['/bin/sh', '/usr/lib/shadowferry/announce'], {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
@@ -117,7 +139,7 @@ export async function reboot(vm: RunningVm, manager: ManagerName): Promise<void>
 /** Bounded wait for the server's next word to a client that renews its lease. */
 export async function renewed(dhcp: DhcpServer): Promise<void> {
   const acks = () => dhcp.exchanges().filter((word) => word === 'DHCPACK').length;
-  const [had, limit] = [acks(), deadline('the renewal of the lease', (LEASE_SECONDS + 30) * 1000)];
+  const [had, limit] = [acks(), deadline('the renewal of the lease', (RENEWAL_SECONDS + 90) * 1000)];
   while (acks() === had) await delay(500, undefined, { signal: limit });
 }
 
@@ -154,11 +176,9 @@ export async function bootManaged(
       interface: INTERFACE,
     });
     const vm = await lab.boot({ guest, memoryMiB: 512, standby });
-    await configured(vm, manager);
-    const booted = await look(vm, manager);
-    const shown = booted.state.join('\n');
-    const address = /inet (10\.77\.0\.\d+)/.exec(shown)?.[1] ?? assert.fail(shown);
-    return { lab, vm, dhcp, address, booted };
+    await configured(vm, only(manager));
+    const booted = await look(vm, only(manager));
+    return { lab, vm, dhcp, address: addressIn(booted), booted };
   } catch (error) {
     await lab.dispose();
     throw error;

@@ -23,8 +23,11 @@ import {
   MODELS,
   MOVE_MS,
   managerTold,
+  only,
+  PATIENT,
   reboot,
   renewed,
+  SLOWLY,
 } from './managed-guest.ts';
 import { assertSurvived, inGuest, moveOver } from './migrating.ts';
 
@@ -62,6 +65,7 @@ after(() => {
 
 for (const guest of GUESTS) {
   const { manager, ipv4 } = guest;
+  const nic = only(manager);
   const suite = {
     ...needsDistroTools(),
     timeout: BUILD_MS + BOOT_MS + MODES.length * (2 * MOVE_MS + BOOT_MS),
@@ -84,18 +88,19 @@ for (const guest of GUESTS) {
 
       it(`${mode} onto ${model}`, { timeout: MOVE_MS }, async () => {
         rows.set(`${manager}, ${ipv4}, ${mode}`, row);
-        await addByHand(guestNow.vm);
-        withHand = await look(guestNow.vm, manager);
-        const probes = await watchGuest(guestNow.lab, undefined, guestNow.address);
+        await addByHand(guestNow.vm, nic);
+        withHand = await look(guestNow.vm, nic);
+        const probes = await watchGuest(guestNow.lab, undefined, guestNow.address, SLOWLY);
         try {
           const device = `nic${(at + 1) % MODELS.length}`;
           const moved = await moveOver(guestNow.lab, guestNow.vm, {
             continuity: mode,
             device,
             persist: true,
+            limits: PATIENT,
           });
           guestNow.vm = moved.vm;
-          const now = await look(moved.vm, manager);
+          const now = await look(moved.vm, nic);
           const seen = await probes.stop();
           row.connections = `${seen.connections.survived} of ${seen.connections.opened}`;
           row['outage, ms'] = `${Math.round(seen.outageMs.tcp)}`;
@@ -105,7 +110,7 @@ for (const guest of GUESTS) {
             assert.deepEqual(managerTold(moved.result), []);
           });
           assertSurvived(seen);
-          const files = moved.result.nics.flatMap((nic) => nic.persisted ?? []);
+          const files = moved.result.nics.flatMap(({ persisted }) => persisted ?? []);
           assert.ok(files.length > 0, JSON.stringify(moved.result.warnings));
         } finally {
           probes.kill();
@@ -116,7 +121,7 @@ for (const guest of GUESTS) {
         noted(row, 'a minute later', async () => {
           if (ipv4 === 'dhcp') await renewed(guestNow.dhcp);
           else await delay(60_000);
-          assert.deepEqual(await look(guestNow.vm, manager), withHand);
+          assert.deepEqual(await look(guestNow.vm, nic), withHand);
           const leases = guestNow.dhcp.leases().map((lease) => lease.address);
           if (ipv4 === 'dhcp') assert.deepEqual([...new Set(leases)], [guestNow.address]);
         }),
@@ -124,8 +129,8 @@ for (const guest of GUESTS) {
 
       it(`${mode}: is so after a reboot of the guest`, { timeout: BOOT_MS + MOVE_MS }, () =>
         noted(row, 'reboot', async () => {
-          await reboot(guestNow.vm, manager);
-          assert.deepEqual(await look(guestNow.vm, manager), guestNow.booted);
+          await reboot(guestNow.vm, nic);
+          assert.deepEqual(await look(guestNow.vm, nic), guestNow.booted);
           const members = await inGuest(guestNow.vm, 'cat "/sys/class/net/$1/bonding/slaves" || :', [
             INTERFACE,
           ]);
@@ -134,7 +139,7 @@ for (const guest of GUESTS) {
             MEMBERS[mode],
             members,
           );
-          const probes = await watchGuest(guestNow.lab, undefined, guestNow.address);
+          const probes = await watchGuest(guestNow.lab, undefined, guestNow.address, SLOWLY);
           try {
             await delay(1000); // some traffic
             assertSurvived(await probes.stop());

@@ -144,18 +144,25 @@ export async function lookAtHost(lab: Lab, host: string, vm = 'web1'): Promise<H
 
 export const NOTHING: HostLook = { programs: [], taps: [], directory: false };
 
+interface MoveOptions {
+  /** For its only NIC. */
+  device?: string;
+  persist?: boolean;
+  limits?: Partial<MigrationRequest['limits']>;
+}
+
 /** Moves the lab's VM to its other host. */
 export async function moveOver(
   lab: Lab,
   vm: RunningVm,
-  options: Pick<MigrationRequest, 'continuity'> & { device?: string; persist?: boolean },
+  options: Pick<MigrationRequest, 'continuity'> & MoveOptions,
 ): Promise<{ vm: RunningVm; result: MigrationResult }> {
-  const { continuity, device, persist = false } = options;
+  const { continuity, device, ...asked } = options;
   const request = parseRequest({
     vm: vm.qemu.spec.name,
     destination: vm.host.name === 'a' ? 'b' : 'a',
     continuity,
-    persist,
+    ...asked,
     ...(device === undefined ? {} : { devices: { net0: device } }),
   });
   const { result, destinationVm } = await migrateInLab({ lab, vm, request });

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { spawnDetached } from '../../base/process.ts';
 import { ShadowferryError } from '../../errors.ts';
 import type { Lab } from '../lab.ts';
-import { DEVICE, OUTSIDE_ADDRESS } from './names.ts';
+import { segment } from './names.ts';
 
-/** The shortest lease that dnsmasq gives, seconds; a client renews it after half of that. */
-export const LEASE_SECONDS = 120;
+/** A lease, and the age at which a client renews it, seconds: soon, so that it is seen, and long before the end. */
+const LEASE_SECONDS = 600;
+export const RENEWAL_SECONDS = 45;
+const REBINDING_SECONDS = 500;
 
 export interface Lease {
   /** Seconds since 1970 at which it ends. */
@@ -33,7 +35,7 @@ export interface DhcpServer {
   exchanges(): string[];
 }
 
-/** Starts the server on the lab's network; it ends with the lab. Addresses are the server's choice: .100 to .199. */
+/** Starts the server on the lab's networks; it ends with the lab. Addresses are the server's choice: .100 to .199. */
 export function startDhcpServer(lab: Lab): DhcpServer {
   const leaseFile = join(lab.directory, 'dhcp.leases');
   const log = join(lab.directory, 'dhcp.log');
@@ -45,9 +47,13 @@ export function startDhcpServer(lab: Lab): DhcpServer {
     '--pid-file=',
     '--port=0',
     '--bind-interfaces',
-    `--interface=${DEVICE.switch}`,
-    `--dhcp-range=10.77.0.100,10.77.0.199,${LEASE_SECONDS}`,
-    `--dhcp-option=option:router,${OUTSIDE_ADDRESS}`,
+    // each network's router is the server itself
+    ...lab.networks.flatMap((_, n) => {
+      const { switch: device, subnet } = segment(n);
+      return [`--interface=${device}`, `--dhcp-range=10.${subnet}.0.100,10.${subnet}.0.199,${LEASE_SECONDS}`];
+    }),
+    `--dhcp-option=option:T1,${RENEWAL_SECONDS}`,
+    `--dhcp-option=option:T2,${REBINDING_SECONDS}`,
     `--dhcp-leasefile=${leaseFile}`,
     '--dhcp-authoritative',
     '--no-ping',

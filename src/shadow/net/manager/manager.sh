@@ -90,6 +90,16 @@ value_in() {
   return 1
 }
 
+# Managers have this long, all in all, from the first call on, in seconds: less than the host waits for the answer.
+PATIENCE=75
+limit=''
+in_time() {
+  { read -r now rest; } </proc/uptime
+  now=${now%%.*}
+  if [ -z "$limit" ]; then limit=$((now + PATIENCE)); fi
+  [ "$now" -lt "$limit" ]
+}
+
 # ---------------------------------------------------------------- who manages the interface
 
 find_manager() {
@@ -284,11 +294,9 @@ yield_networkd() {
   networkctl reload >/dev/null 2>&1 || say problem 'systemd-networkd did not read its files again'
 }
 
-# Waits until networkd says that the interface is configured, and sets `index`; fails after half a minute.
+# Waits until networkd says that the interface is configured, and sets `index`; fails when it takes too long.
 await_networkd() {
-  tries=0
-  while [ "$tries" -lt 150 ]; do
-    tries=$((tries + 1))
+  while in_time; do
     index_of "$interface"
     value=
     value_in ADMIN_STATE "$root/run/systemd/netif/links/$index"
@@ -311,9 +319,7 @@ await_networkd_again() {
   done
   await_networkd || return 1
   if [ -z "$leased" ]; then return 0; fi
-  tries=0
-  while [ "$tries" -lt 100 ]; do
-    tries=$((tries + 1))
+  while in_time; do
     if value_in ADDRESS "$root/run/systemd/netif/leases/$index"; then
       if [ "$value" != "$leased" ]; then
         say problem "the DHCP server gave $value in place of $leased"
@@ -395,7 +401,7 @@ giveback_networkd() {
     rm -f "$network"
   fi
   networkctl reload >/dev/null 2>&1 || say problem 'systemd-networkd did not read its files again'
-  await_networkd_again || return 0
+  await_networkd_again
   restore_addresses
 }
 
@@ -423,11 +429,7 @@ giveback_ifupdown() {
   if [ -n "$unit" ]; then
     # bound to a device that systemd does not know yet, it would be stopped at once
     device_unit=$(systemd-escape --path --suffix=device "/sys/subsystem/net/devices/$interface" 2>/dev/null)
-    tries=0
-    until systemctl --quiet is-active "$device_unit" || [ "$tries" = 150 ]; do
-      tries=$((tries + 1))
-      sleep 0.2 || sleep 1
-    done
+    until systemctl --quiet is-active "$device_unit" || ! in_time; do sleep 0.2 || sleep 1; done
     systemctl --quiet --runtime unmask "$unit" >/dev/null 2>&1 || say problem "$unit is still masked"
   else
     rm -f "$root/run/udev/rules.d/80-ifupdown.rules"
@@ -450,6 +452,8 @@ giveback_client() {
     'dhclient '*) ;;
     *) return 0 ;;
   esac
+  # where its lease has ended meanwhile, it begins by taking all addresses away
+  save_addresses
   set --
   while IFS= read -r word; do set -- "$@" "$word"; done <<EOT
 $(tr '\0' '\n' <"$dir/client")
@@ -458,6 +462,7 @@ EOT
   if command -v timeout >/dev/null 2>&1; then timeout='timeout 60'; fi
   # shellcheck disable=SC2086 # words
   $timeout "$@" </dev/null >/dev/null 2>&1 || say problem "the DHCP client ${1##*/} did not start again"
+  restore_addresses
 }
 
 # ---------------------------------------------------------------- NetworkManager
@@ -566,15 +571,13 @@ giveback_nm_bond() {
   done
   systemctl start NetworkManager.service >/dev/null 2>"$dir/error" ||
     say problem "NetworkManager did not start: $(cat "$dir/error")"
-  await_nm || return 0
+  await_nm
   restore_addresses
 }
 
-# Waits until NetworkManager says that the interface is connected; fails after half a minute.
+# Waits until NetworkManager says that the interface is connected; fails when it takes too long.
 await_nm() {
-  tries=0
-  while [ "$tries" -lt 60 ]; do
-    tries=$((tries + 1))
+  while in_time; do
     case $(nmcli -g GENERAL.STATE device show "$interface" 2>/dev/null) in
       100*) return 0 ;;
     esac
@@ -582,6 +585,12 @@ await_nm() {
   done
   say problem "NetworkManager has not connected $interface"
   return 1
+}
+
+take_up() {
+  nmcli --wait 60 connection up uuid "$profile" ifname "$interface" >/dev/null 2>"$dir/error" ||
+    say problem "NetworkManager did not take $interface: $(cat "$dir/error")"
+  await_nm
 }
 
 giveback_nm() {
@@ -594,12 +603,12 @@ giveback_nm() {
   udevadm control --reload >/dev/null 2>&1
   udevadm trigger --settle --action=change "/sys/class/net/$interface" >/dev/null 2>&1
   nmcli device set "$interface" managed yes >/dev/null 2>&1
-  await_nm || return 0
-  # it takes the profile up by itself, where that one may be taken up by itself
-  if [ -n "$profile" ] && [ "$(nmcli -g GENERAL.CON-UUID device show "$interface" 2>/dev/null)" != "$profile" ]; then
-    nmcli --wait 60 connection up uuid "$profile" ifname "$interface" >/dev/null 2>"$dir/error" ||
-      say problem "NetworkManager did not take $interface: $(cat "$dir/error")"
-    await_nm || return 0
+  if [ -z "$profile" ]; then
+    await_nm
+  elif [ "$(nmcli -g connection.autoconnect connection show uuid "$profile" 2>/dev/null)" = no ]; then
+    take_up
+  elif await_nm && [ "$(nmcli -g GENERAL.CON-UUID device show "$interface" 2>/dev/null)" != "$profile" ]; then
+    take_up # it took another by itself
   fi
   restore_addresses
 }

@@ -119,7 +119,13 @@ export function persistFiles(shadow: NetShadow, facts: PersistFacts, tag: string
   if (others.files.length === 0) return others;
   if (!facts.udev) return others;
   const named = [nameRule(paths.rules, bond.direct, bond.direct.name), ...linkFiles(paths, bond, facts.link)];
-  return { ...others, files: [...named, ...others.files] };
+  const unsaid = facts.systemd && facts.link === undefined;
+  const note = `udev did not say what .link file ${bond.direct.name} has: what it sets beside names is not kept`;
+  return {
+    ...others,
+    files: [...named, ...others.files],
+    notes: unsaid ? [...others.notes, note] : others.notes,
+  };
 }
 
 function bare(paths: Paths, { hardware, link }: NetShadow, facts: PersistFacts): Persisting {

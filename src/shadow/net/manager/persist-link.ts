@@ -28,15 +28,14 @@ function settingsOf({ lines }: GuestText): string[] {
 
 /**
  * The first file that matches a device is the only one, so ours has the settings of the one that it stands before.
- * @param link what udev has for the device now; undefined where it has nothing, as other udevs
+ * @param link what udev would have for the device; undefined where it does not say
  */
 export function linkFiles(paths: Paths, bond: Bond, link: GuestText | undefined): PersistFile[] {
-  if (link === undefined) return [];
   const direct = [
     header(`no other names for the direct device below ${bond.interface}`),
     ...matchMember(bond, bond.direct),
     '',
-    ...settingsOf(link),
+    ...(link === undefined ? [] : settingsOf(link)),
     '',
     '[Link]',
     'NamePolicy=',

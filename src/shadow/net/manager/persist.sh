@@ -88,10 +88,12 @@ network_of() {
   tell "$1" "$root$value"
 }
 
-# The settings that udev has for a device, with their drop-ins: link_of NAME.
+# The settings that udev would have for a device, with their drop-ins: link_of NAME. What it noted of the device may be
+# of a file that the replay had below /run. Asked about a change, it applies nothing.
 link_of() {
-  index_of "$1" && [ -n "$index" ] || return 0
-  value_in E:ID_NET_LINK_FILE "$root/run/udev/data/n$index" && [ -r "$root$value" ] || return 0
+  value=$(udevadm test-builtin --action=change net_setup_link "/sys/class/net/$1" 2>/dev/null |
+    sed -n 's/^\(E: *\)\{0,1\}ID_NET_LINK_FILE=//p')
+  [ -n "$value" ] && [ -r "$root$value" ] || return 0
   say link-path "$value"
   for part in "$root$value" \
     "$root/usr/lib/systemd/network/${value##*/}.d"/*.conf \
