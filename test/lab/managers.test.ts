@@ -77,7 +77,7 @@ describe('three network managers, each with an interface of its own', needsDistr
         device: `nic${n + 1}`,
         standby: continuity === 'bridge' ? ('virtio' as const) : ('none' as const),
       }));
-      vm = await lab.boot({ guest, memoryMiB: 512, standby: 'none', nics });
+      vm = await lab.boot({ guest, cpus: 2, memoryMiB: 512, standby: 'none', nics });
       for (const nic of NICS) await configured(vm, nic);
     },
     { timeout: BUILD_MS + BOOT_MS },

@@ -39,9 +39,11 @@ export function nmFiles(paths: Paths, bond: Bond, profile: GuestText): PersistFi
     const lines = section(profile.lines, name);
     return lines === undefined ? [] : ['', `[${name}]`, ...lines];
   });
-  const born = bond.direct.mac === bond.mac ? undefined : `cloned-mac-address=${bond.mac}`;
-  const mtu = bond.mtu === ETHERNET_MTU ? undefined : `mtu=${bond.mtu}`;
-  const ethernet = [born, mtu].filter((line) => line !== undefined);
+  const ethernet = [
+    // a bond without members has a random one, and the DHCP server knows its client by it
+    `cloned-mac-address=${bond.mac}`,
+    ...(bond.mtu === ETHERNET_MTU ? [] : [`mtu=${bond.mtu}`]),
+  ];
   const member = (path: string, { name, mac, pciPath }: Member) =>
     file(
       path,
@@ -76,7 +78,9 @@ export function nmFiles(paths: Paths, bond: Bond, profile: GuestText): PersistFi
         '[bond]',
         ...options,
         `primary=${bond.direct.name}`,
-        ...(ethernet.length === 0 ? [] : ['', '[ethernet]', ...ethernet]),
+        '',
+        '[ethernet]',
+        ...ethernet,
         ...kept,
         '',
       ].join('\n'),

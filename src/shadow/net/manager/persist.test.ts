@@ -197,6 +197,7 @@ describe('what is written for the next boot', () => {
     const main = textOf(made, `${PROFILES}/shadowferry-net0.nmconnection`);
     assert.match(main, /\nid=lan\nuuid=abc\ntype=bond\ninterface-name=lan0\n/);
     assert.match(main, /\nmode=active-backup\nmiimon=20\nfail_over_mac=none\n/);
+    assert.ok(main.includes(`\n[ethernet]\ncloned-mac-address=${MAC}\n`));
     assert.match(main, /\[ipv4\]\nmethod=auto\n$/);
     assert.ok(!main.includes('mode=x') && !main.includes('lp_interval'));
     const ids = ['direct', 'standby'].map((role) => {
