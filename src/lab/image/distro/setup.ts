@@ -4,20 +4,14 @@ import { shellQuote } from '../../../base/shell-quote.ts';
 export const MANAGERS = ['ifupdown', 'networkd', 'NetworkManager'] as const;
 export type ManagerName = (typeof MANAGERS)[number];
 
-/** An interface and who has it. */
-export interface ManagedInterface {
+export interface DistroSetup {
   manager: ManagerName;
   /** Addresses from a DHCP server, or `ADDRESS/PREFIX` with a gateway. */
   ipv4: 'dhcp' | { address: string; gateway: string };
-  /** Name that the interface has when the manager sees it. */
-  interface: string;
-}
-
-export interface DistroSetup extends ManagedInterface {
-  /** More interfaces, each of another manager: they leave each other's alone. */
-  others?: readonly ManagedInterface[];
   /** PCI address of the NIC in the guest, for a name of the administrator's own; without one udev predicts the name. */
   rename?: { pciPath: string; name: string };
+  /** Name that the interface has when the manager sees it. */
+  interface: string;
   /** More lines of shell, run last, in the guest's own root directory. */
   extra?: string;
 }
@@ -34,7 +28,7 @@ function file(path: string, lines: readonly string[], mode = '644'): string {
 const enable = (unit: string, target = 'multi-user.target') =>
   `mkdir -p /etc/systemd/system/${target}.wants; ln -sf /lib/systemd/system/${unit} /etc/systemd/system/${target}.wants/${unit}`;
 
-function ifupdown({ interface: name, ipv4 }: ManagedInterface): string[] {
+function ifupdown({ interface: name, ipv4 }: DistroSetup): string[] {
   const stanza =
     ipv4 === 'dhcp'
       ? [`iface ${name} inet dhcp`]
@@ -52,7 +46,7 @@ function ifupdown({ interface: name, ipv4 }: ManagedInterface): string[] {
   ];
 }
 
-function networkd({ interface: name, ipv4 }: ManagedInterface): string[] {
+function networkd({ interface: name, ipv4 }: DistroSetup): string[] {
   const addresses = ipv4 === 'dhcp' ? ['DHCP=ipv4'] : [`Address=${ipv4.address}`, `Gateway=${ipv4.gateway}`];
   return [
     file('/etc/systemd/network/50-lan.network', ['[Match]', `Name=${name}`, '', '[Network]', ...addresses]),
@@ -61,7 +55,7 @@ function networkd({ interface: name, ipv4 }: ManagedInterface): string[] {
   ];
 }
 
-function networkManager({ interface: name, ipv4 }: ManagedInterface): string[] {
+function networkManager({ interface: name, ipv4 }: DistroSetup): string[] {
   const method =
     ipv4 === 'dhcp' ? ['method=auto'] : ['method=manual', `address1=${ipv4.address},${ipv4.gateway}`];
   return [
@@ -86,19 +80,11 @@ function networkManager({ interface: name, ipv4 }: ManagedInterface): string[] {
   ];
 }
 
-/** NetworkManager would take every interface. */
-function onlyItsOwn(all: readonly ManagedInterface[]): string {
-  const own = all.filter(({ manager }) => manager === 'NetworkManager');
-  const rest = ['*', ...own.map((each) => `except:interface-name:${each.interface}`)];
-  return file('/etc/NetworkManager/conf.d/own.conf', ['[keyfile]', `unmanaged-devices=${rest.join(',')}`]);
-}
-
 const BY_MANAGER = { ifupdown, networkd, NetworkManager: networkManager } as const;
 
 /** The script that the guest runs once, before its init, with its own root directory. */
 export function distroSetup(options: DistroSetup): string {
-  const { rename, others = [], extra } = options;
-  const all: readonly ManagedInterface[] = [options, ...others];
+  const { rename, extra } = options;
   return `${[
     'set -eu',
     'tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id',
@@ -113,8 +99,7 @@ export function distroSetup(options: DistroSetup): string {
             `Name=${rename.name}`,
           ]),
         ]),
-    ...all.flatMap((each) => BY_MANAGER[each.manager](each)),
-    ...(others.length === 0 ? [] : [onlyItsOwn(all)]),
+    ...BY_MANAGER[options.manager](options),
     ...(extra === undefined ? [] : [extra]),
   ].join('\n')}\n`;
 }
