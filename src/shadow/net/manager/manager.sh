@@ -588,7 +588,8 @@ await_nm() {
 }
 
 take_up() {
-  nmcli --wait 60 connection up uuid "$profile" ifname "$interface" >/dev/null 2>"$dir/error" ||
+  in_time || return 0
+  nmcli --wait "$((limit - now))" connection up uuid "$profile" ifname "$interface" >/dev/null 2>"$dir/error" ||
     say problem "NetworkManager did not take $interface: $(cat "$dir/error")"
   await_nm
 }
@@ -652,11 +653,8 @@ case ${2-} in
       giveback >"$dir/returned.new" 2>&1
       mv "$dir/returned.new" "$dir/returned"
     else
-      tries=0
-      until [ -e "$dir/returned" ] || [ "$tries" = 300 ]; do
-        tries=$((tries + 1))
-        sleep 0.2 || sleep 1
-      done
+      PATIENCE=$((PATIENCE + 10)) # the other one began earlier, and says what it could not do
+      until [ -e "$dir/returned" ] || ! in_time; do sleep 0.2 || sleep 1; done
     fi
     cat "$dir/returned" 2>/dev/null || say problem 'giving the interface back was not finished'
     ;;
