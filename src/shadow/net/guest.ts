@@ -11,6 +11,9 @@ import type { ReplayPlan } from './plan-model.ts';
 /** The environment of a guest's agent is bare; tools of the system must be found before a shell's own. */
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
+/** Longest run of a script, ms, whatever its caller waits for. */
+const LONGEST_MS = 600_000;
+
 /** Runs a POSIX shell script in the guest; the text goes in as data on standard input. */
 async function runScript(
   shell: GuestShell,
@@ -21,6 +24,8 @@ async function runScript(
   return shell.exec(['/bin/sh', '-s', '--', ...args], {
     input: script,
     env: { PATH, LC_ALL: 'C' },
+    // the caller's signal is the deadline: who gives a slow guest more time shall have it
+    timeoutMs: LONGEST_MS,
     ...options,
   });
 }
