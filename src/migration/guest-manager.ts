@@ -33,7 +33,10 @@ export async function tellManager(
   return manager;
 }
 
-/** The program in the guest does it by itself when the replay is done; here its end is awaited and told. */
+/**
+ * The program in the guest does it by itself when the replay is done; here its end is awaited and told. A manager that is
+ * late is told too: it goes on by itself, and the new device has its state without it.
+ */
 export async function awaitManager(
   run: RunLog,
   shell: GuestShell,
@@ -41,7 +44,17 @@ export async function awaitManager(
   before: ManagerReport,
 ): Promise<void> {
   const signal = waitAfter("the guest's network manager", GIVEBACK_MS);
-  const after = await giveInterfaceBack(shell, programDirectory(nic), signal);
+  const after = await giveInterfaceBack(shell, programDirectory(nic), signal).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+    return undefined;
+  });
+  if (after === undefined) {
+    const seconds = GIVEBACK_MS / 1000;
+    return warn(
+      run,
+      `${before.manager} has not taken its interface back in ${seconds} s; it goes on by itself`,
+    );
+  }
   for (const text of [...after.problems, ...after.notes, ...reportedOtherwise(before, after)])
     warn(run, text);
 }
