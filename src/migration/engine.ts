@@ -16,6 +16,7 @@ import { type Reserved, reserve } from './phases/reserve.ts';
 import { settle } from './phases/settle.ts';
 import { stage } from './phases/stage.ts';
 import { switchover } from './phases/switchover.ts';
+import type { HandOver } from './protocol/record.ts';
 import type { MigrationRequest } from './request.ts';
 import type { MigrationResult } from './result.ts';
 import { type Facts, resultOf } from './result-of.ts';
@@ -74,10 +75,9 @@ class Migration {
     const { run, facts } = this;
     if (facts.preflight === undefined)
       throw new ShadowferryError('INTERNAL', { why: 'commit before preflight' });
-    const { vm, owner, epoch } = facts.preflight.owned;
-    const handOver = { id: run.id, vm, source: owner, destination: run.destination.name, epoch };
+    const handOver = handOverFrom(run, facts.preflight);
     // before the question goes out: whoever finds the journal later must know that it may be on its way
-    run.journal.note(run.id, NOTE.asked, JSON.stringify(handOver));
+    run.journal.note(run.id, NOTE.asked, `epoch ${handOver.epoch} → ${handOver.destination}`);
     await handOverSurely(run.ownership, handOver, {
       waiting: (why) =>
         warn(
@@ -97,11 +97,16 @@ class Migration {
   }
 }
 
+function handOverFrom(run: Run, { owned: { vm, owner, epoch } }: Preflight): HandOver {
+  return { id: run.id, vm, source: owner, destination: run.destination.name, epoch };
+}
+
 async function perform(m: Migration): Promise<void> {
   const { run, facts } = m;
   facts.preflight = await m.phase('preflight', () => preflight(run));
   if (facts.preflight === undefined) return;
   const checked = facts.preflight;
+  run.journal.note(run.id, NOTE.handOver, JSON.stringify(handOverFrom(run, checked)));
   facts.reserved = await m.phase('reserve', () => reserve(run, checked));
   if (facts.reserved === undefined) return;
   const reserved = facts.reserved;

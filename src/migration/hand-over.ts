@@ -64,10 +64,11 @@ export async function otherOwner(
   store: Pick<OwnershipStore, 'read'>,
   vm: string,
   host: string,
+  signal?: AbortSignal,
 ): Promise<Ownership | undefined> {
   let record: Ownership | undefined;
   try {
-    record = await store.read(vm);
+    record = await store.read(vm, signal);
   } catch {
     return undefined;
   }

@@ -4,13 +4,17 @@ import { ShadowferryError } from '../errors.ts';
 import { NetShadow } from '../shadow/net/model.ts';
 import { ReplayPlan } from '../shadow/net/plan-model.ts';
 import type { Journal, JournalMigration } from './journal.ts';
+import { HandOverText } from './protocol/messages.ts';
+import type { HandOver } from './protocol/record.ts';
 import { swapOf } from './swap/history.ts';
 
 /** Kinds of notes that a later process needs. */
 export const NOTE = {
   /** The shadow as one device left it, and the plan that was put into the guest: JSON of `StagedNote`. */
   staged: 'staged',
-  /** The store is asked for the commit: JSON of `HandOver`. */
+  /** From which record the VM is to be handed over: JSON of `HandOver`. */
+  handOver: 'hand-over',
+  /** The store is asked for the commit. */
   asked: 'asked',
   /** A degraded VM has its device again. */
   reattached: 'reattached',
@@ -18,6 +22,21 @@ export const NOTE = {
 
 export const StagedNote = z.object({ nic: z.string(), shadow: NetShadow, plan: ReplayPlan });
 export type StagedNote = z.infer<typeof StagedNote>;
+
+/**
+ * What a daemon that finds a migration in its journal must know of the hand-over; undefined when it did not come so far
+ * that anything was touched. `asked`: the question may be on its way to the store.
+ */
+export function handOverOf(
+  journal: Journal,
+  migration: string,
+): { handOver: HandOver; asked: boolean } | undefined {
+  const notes = journal.notes(migration);
+  const noted = notes.findLast(({ kind }) => kind === NOTE.handOver);
+  if (noted === undefined) return undefined;
+  const handOver = HandOverText.parse(JSON.parse(noted.text));
+  return { handOver, asked: notes.some(({ kind }) => kind === NOTE.asked) };
+}
 
 const Summary = z.object({
   totalMs: z.number(),

@@ -26,6 +26,8 @@ import { undoGroups } from './undo-order.ts';
 import { channelOf, endVm, isPlugged, type RunningVm, setStandbyLink } from './vm.ts';
 
 const CANCEL_MS = 30_000;
+/** The VM may stand still meanwhile. */
+const STORE_MS = 2_000;
 /** A guest that was slow to release its device may still do it; only then can it be plugged again. */
 const LATE_UNPLUG_MS = 3_000;
 
@@ -149,7 +151,7 @@ export async function rollBack(run: Run, destination: RunningVm | undefined): Pr
   const left: string[] = [];
   const vm = run.source.qemu.spec.name;
   const host = run.source.host.name;
-  const other = await otherOwner(run.ownership, vm, host);
+  const other = await otherOwner(run.ownership, vm, host, waitAfter('the ownership store', STORE_MS));
   if (other !== undefined)
     return [new ShadowferryError('NOT_OWNER', { vm, host, owner: other.owner, epoch: other.epoch }).message];
   const entries = run.journal.steps(run.id).filter(({ status }) => status !== 'undone');

@@ -5,7 +5,8 @@
 import { z } from 'zod';
 import { FIRST_INCOMING, type IncomingState, incomingTransition } from './incoming.ts';
 
-const HandOverOnWire = z.strictObject({
+/** `HandOver` as it is sent and journalled. */
+export const HandOverText = z.strictObject({
   id: z.string().min(1),
   vm: z.string().min(1),
   source: z.string().min(1),
@@ -16,13 +17,13 @@ const HandOverOnWire = z.strictObject({
 /** From the coordinator to the destination. */
 export const ToDestination = z.discriminatedUnion('kind', [
   /** Make ready for this VM. */
-  z.strictObject({ kind: z.literal('reserve'), handOver: HandOverOnWire }),
+  z.strictObject({ kind: z.literal('reserve'), handOver: HandOverText }),
   /** The record has changed: look at it. Only a hint, for the destination looks by itself too. */
-  z.strictObject({ kind: z.literal('look'), handOver: HandOverOnWire }),
+  z.strictObject({ kind: z.literal('look'), handOver: HandOverText }),
   /** The migration goes back. Sent only when its commit will never be asked for again. */
-  z.strictObject({ kind: z.literal('cancel'), handOver: HandOverOnWire }),
+  z.strictObject({ kind: z.literal('cancel'), handOver: HandOverText }),
   /** What is your state? */
-  z.strictObject({ kind: z.literal('ask'), handOver: HandOverOnWire }),
+  z.strictObject({ kind: z.literal('ask'), handOver: HandOverText }),
 ]);
 export type ToDestination = z.infer<typeof ToDestination>;
 
