@@ -3,17 +3,9 @@
  * else; a model checker can explore the same table.
  */
 
-/** The phases of DESIGN section 3, in order. */
-export const PHASES = [
-  'preflight',
-  'reserve',
-  'stage',
-  'detach',
-  'copy',
-  'switchover',
-  'attach',
-  'settle',
-] as const;
+import { PHASES } from '../base/phases.ts';
+
+export { PHASES };
 export type Phase = (typeof PHASES)[number];
 
 /** `completed`: all done. `degraded`: moved, without its device. `rolled-back`: as before, on the source. `planned`: a dry run. */

@@ -4,19 +4,9 @@
  * except `startedAtMs`. Strings may come from the guest and are never trusted.
  */
 import { z } from 'zod';
+import { PHASES } from '../base/phases.ts';
 import { Continuity } from '../shadow/net/plan-model.ts';
 
-/** The phases of DESIGN section 3, in order. */
-export const PHASES = [
-  'preflight',
-  'reserve',
-  'stage',
-  'detach',
-  'copy',
-  'switchover',
-  'attach',
-  'settle',
-] as const;
 export const PhaseName = z.enum(PHASES);
 export type PhaseName = z.infer<typeof PhaseName>;
 

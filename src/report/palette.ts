@@ -1,5 +1,6 @@
 /** Colours in light and dark, and the style sheet of the pictures. Meaning never rests on colour alone. */
-import { PHASES, type PhaseName } from './model.ts';
+import { PHASES } from '../base/phases.ts';
+import type { PhaseName } from './model.ts';
 
 export type Theme = 'light' | 'dark' | 'auto';
 

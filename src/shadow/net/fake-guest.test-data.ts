@@ -213,6 +213,15 @@ export class FakeGuest {
     return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
   }
 
+  /** All files below the made-up root, with what is in them. */
+  tree(): Record<string, string> {
+    const files = readdirSync(this.root, { recursive: true, withFileTypes: true }).filter((each) =>
+      each.isFile(),
+    );
+    const paths = files.map(({ parentPath, name }) => join(parentPath, name)).toSorted();
+    return Object.fromEntries(paths.map((path) => [path, readFileSync(path, 'utf8')]));
+  }
+
   /** Installs the plans and starts the program in the foreground of `shell`; it is ready afterwards. */
   async start(shell: readonly [string, ...string[]], plan: ReplayPlan, source = plan): Promise<void> {
     const files = programFiles({ dir: this.dir, port: this.#port, destination: plan, source });
@@ -289,5 +298,23 @@ export class FakeGuest {
       }
       rmSync(this.base, { recursive: true, force: true, maxRetries: 5 });
     }
+  }
+}
+
+const here = await Promise.all(SHELLS.map(hasShell));
+/** Those of them that are here. */
+export const shells = SHELLS.filter((_, at) => here[at]);
+
+/** Runs `act` with a guest that has the device of `plan`, and ends it. */
+export async function withGuest(
+  plan: ReplayPlan,
+  act: (guest: FakeGuest) => Promise<void>,
+  device?: string,
+): Promise<void> {
+  const guest = new FakeGuest(plan, device);
+  try {
+    await act(guest);
+  } finally {
+    await guest.end();
   }
 }

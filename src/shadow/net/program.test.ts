@@ -1,31 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { FakeGuest, groupEnds, hasShell, SHELLS } from './fake-guest.test-data.ts';
+import { type FakeGuest, shells, withGuest } from './fake-guest.test-data.ts';
 import { bonded, hostileShadow, LINK, route, STANDBY, shadow } from './plan.test-data.ts';
 import { planReplay } from './plan.ts';
 import type { Operation, ReplayPlan } from './plan-model.ts';
-import { MAX_EVENT_LINE, parseProgramEvent } from './program.ts';
-
-const here = await Promise.all(SHELLS.map(hasShell));
-const shells = SHELLS.filter((_, at) => here[at]);
-const [shell = ['sh']] = shells;
-
-/** Runs `act` with a guest that has the device of `plan`, and ends it. */
-async function withGuest(
-  plan: ReplayPlan,
-  act: (guest: FakeGuest) => Promise<void>,
-  device?: string,
-): Promise<void> {
-  const guest = new FakeGuest(plan, device);
-  try {
-    await act(guest);
-  } finally {
-    await guest.end();
-  }
-}
 
 /** What the tools should have been called with: all operations but writes, in order. */
 const expectedCalls = (operations: readonly Operation[]): string[][] =>
@@ -57,6 +37,8 @@ async function withoutTool(guest: FakeGuest, act: () => Promise<void>): Promise<
   writeFileSync(path, text);
 }
 
+const [shell = ['sh']] = shells;
+
 describe('the program', () => {
   for (const each of shells) {
     const name = each.join(' ');
@@ -73,6 +55,13 @@ describe('the program', () => {
             const wanted = expectedFiles(plan.sets.attach, ['', '']);
             for (const [file, value] of wanted) assert.equal(guest.inTree(file), value, file);
             assert.equal(guest.events().find((event) => event.e === 'replayed')?.failed, 0);
+            // once more: the same is asked for, and nothing is otherwise than it was
+            const once = guest.tree();
+            guest.command('attach');
+            const again = await guest.event('replayed', 2);
+            assert.equal(again.e === 'replayed' && again.failed, 0);
+            assert.deepEqual(guest.calls(), [...unqueueing(plan), ...expectedCalls(plan.sets.attach)]);
+            assert.deepEqual(guest.tree(), once);
           });
         }),
         { numRuns: 12 },
@@ -386,75 +375,5 @@ describe('the program', () => {
         ['ready', 'pong'],
       );
     });
-  });
-
-  for (const each of shells) {
-    const name = each.join(' ');
-
-    it(`leaves no process and no file behind in ${name}, neither its own nor an earlier program's`, async () => {
-      const plan = planReplay(shadow(), { continuity: 'replay' });
-      await withGuest(plan, async (guest) => {
-        const ended = async (group: number) => {
-          await groupEnds(group);
-          assert.ok(!existsSync(join(guest.dir, 'run')));
-          assert.ok(!existsSync(`${guest.dir}.pids`));
-        };
-        await guest.start(each, plan);
-        const earlier = guest.pid;
-        await guest.start(each, plan);
-        await groupEnds(earlier);
-        const told = guest.pid;
-        guest.command('attach');
-        await guest.event('replayed');
-        guest.command('stop');
-        await guest.event('stopped');
-        await ended(told);
-        await guest.start(each, plan);
-        await guest.endFromOutside(each);
-        await ended(guest.pid);
-        await guest.endFromOutside(each); // and once more, when there is nothing to end
-      });
-    });
-
-    for (const signal of ['SIGTERM', 'SIGKILL', 'SIGHUP', 'SIGINT'] as const) {
-      it(`leaves nothing behind in ${name} when ${signal} ends it at any moment`, async () => {
-        const plan = planReplay(shadow(), { continuity: 'replay' });
-        await withGuest(plan, async (guest) => {
-          for (let times = 0; times < 3; times += 1) {
-            // as early as can be: what it started may not even be what it is to be
-            await guest.start(each, plan);
-            process.kill(guest.pid, signal);
-            await groupEnds(guest.pid);
-            assert.ok(!existsSync(join(guest.dir, 'run')));
-            assert.ok(!existsSync(`${guest.dir}.pids`));
-          }
-        });
-      });
-    }
-  }
-});
-
-describe('parseProgramEvent', () => {
-  it('takes an event and drops what it does not know', () => {
-    assert.deepEqual(parseProgramEvent('{"e":"pong","up":1.5,"n":3,"x":1}'), { e: 'pong', up: 1.5, n: 3 });
-  });
-
-  for (const line of [
-    '',
-    'null',
-    '[]',
-    '{"e":"pong"}',
-    '{"e":"pong","up":-1,"n":3}',
-    '{"e":"nonsense","up":1}',
-    '{"e":"failed","up":1,"what":"x","err":5}',
-    `{"e":"failed","up":1,"what":"x","err":"${'y'.repeat(500)}"}`,
-    `{"e":"pong","up":1,"n":3}${' '.repeat(MAX_EVENT_LINE)}`,
-  ]) {
-    it(`refuses ${line.slice(0, 60)}`, () => assert.equal(parseProgramEvent(line), undefined));
-  }
-
-  it('never throws', () => {
-    fc.assert(fc.property(fc.string(), (line) => void parseProgramEvent(line)));
-    fc.assert(fc.property(fc.json(), (line) => void parseProgramEvent(line)));
   });
 });
