@@ -77,11 +77,11 @@ function typeText(schema: JsonSchema): string {
   return `${schema.type === 'array' ? 'list' : schema.type === 'object' ? 'mapping' : (schema.type ?? '')}${bounds}`;
 }
 
-/** YAML as it would be written: the mode is an octal text. */
+/** As it would be written in the file; the mode is an octal text there and a number afterwards. */
 function defaultText(key: string, value: unknown, required: boolean): string {
   if (required) return '**needed**';
+  if (key === 'socket.mode') return `\`"0${DaemonConfig.parse({ host: 'x' }).socket.mode.toString(8)}"\``;
   if (value === undefined) return '';
-  if (key === 'socket.mode') return '`"0660"`';
   if (typeof value === 'object') return '';
   return `\`${String(value)}\``;
 }
