@@ -130,6 +130,24 @@ test('lists are whole however long they are', { skip }, async (t) => {
   );
 });
 
+test('an etcd whose space is used up changes nothing, says so, and can be read', { skip }, async (t) => {
+  const full = await Cluster.start(1, { arguments: ['--quota-backend-bytes=200000'] });
+  t.after(() => full.stop());
+  const store = opened(t, full.config());
+  const client = new EtcdClient(full.config());
+  t.after(() => client.close());
+  const first = await store.register('web1', 'a');
+  const fill = async () => {
+    for (let at = 0; at < 200; at++) {
+      const put = { put: `${PREFIX}/fill/${at}`, value: 'x'.repeat(5_000) };
+      await client.change([], [put], deadline('the test', 20_000));
+    }
+  };
+  await assert.rejects(fill(), refusedWith('STORE_UNFIT', /space exceeded/));
+  await assert.rejects(store.handOver(first, 'b'), refusedWith('STORE_UNFIT', /space exceeded/));
+  assert.deepEqual(await store.read('web1'), first);
+});
+
 test('users: wrong passwords and missing rights are told; a token that ended is renewed', {
   skip,
 }, async (t) => {

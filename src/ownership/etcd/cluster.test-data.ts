@@ -89,7 +89,14 @@ export class Cluster {
   readonly #scheme: 'http' | 'https';
   readonly #cutOff = new Set<Member>();
 
+  /** A test that is ended by the runner comes to no `after`. */
+  readonly #atExit = () => {
+    for (const member of this.members) member.process?.kill('SIGKILL');
+    rmSync(this.directory, { recursive: true, force: true });
+  };
+
   private constructor(members: Member[], directory: string, options: { arguments?: string[] }) {
+    process.once('exit', this.#atExit);
     this.members = members;
     this.directory = directory;
     this.#arguments = options.arguments ?? [];
@@ -152,6 +159,7 @@ export class Cluster {
   }
 
   async stop(): Promise<void> {
+    process.off('exit', this.#atExit);
     for (const member of this.members) {
       await this.kill(member);
       member.client.close();
