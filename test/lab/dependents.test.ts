@@ -139,6 +139,11 @@ describe('what depends on the interface, with IPv6 alone', needsNetworkRights(),
       const result = await move(continuity);
       assert.deepEqual(lost(result), DEPENDENTS);
       assert.ok(result.warnings.some((text) => text.includes('socat') && text.includes('5002')));
+      const once = continuity === 'bridge';
+      assert.equal(
+        result.warnings.some((text) => text.includes(GROUP) && text.includes('this time only')),
+        once,
+      );
       assert.equal(await ruleSet(), rules);
     });
   }

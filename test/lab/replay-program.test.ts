@@ -81,6 +81,7 @@ const { driver: _, ...given } = shadow({
     address('10.88.0.1', { prefix: 32, peer: '10.88.0.2' }),
     address('fd77::10', { flags: ['noprefixroute'], validSeconds: 5000, preferredSeconds: 2000 }),
     address('fe80::5054:ff:fe00:1', { scope: 'link' }),
+    address('239.5.5.5', { prefix: 32, flags: ['autojoin'] }),
   ],
   routes: [
     route('default', ['via', '10.77.0.1', 'dev', 'eth0', 'proto', 'static', 'metric', '100']),
@@ -136,7 +137,10 @@ test('a device that arrives gets all that the shadow says, before it has a link'
   const kernel = new Kernel();
   try {
     await kernel.ready();
-    await kernel.start(planReplay(given, { continuity: 'replay' }));
+    // only here: a kernel that has lost such an address with the link does not let it join again
+    const joining = address('ff15::55', { prefix: 128, flags: ['autojoin'] });
+    const addresses = [...given.addresses, joining];
+    await kernel.start(planReplay({ ...given, addresses }, { continuity: 'replay' }));
     await kernel.sh(PLUG);
     const replayed = await kernel.log.event('replayed');
     assert.equal(replayed.e === 'replayed' && replayed.failed, 0, JSON.stringify(kernel.log.events()));
@@ -168,6 +172,8 @@ test('a device that arrives gets all that the shadow says, before it has a link'
       '10.77.0.77 dev eth0 proxy',
       'qdisc pfifo 7: root limit 123p',
       'link  33:33:00:00:00:77 static',
+      'inet  239.5.5.5',
+      'inet6 ff15::55',
       '\n2\n61\n1\n',
     ]) {
       assert.ok(dump.includes(text), `no "${text}" in:\n${dump}`);

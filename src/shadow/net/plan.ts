@@ -67,7 +67,7 @@ function warn(context: PlanContext, options: PlanOptions, found: Findings): void
       );
     }
   }
-  if (context.adopting || context.standIn === 'none') loseDependents(shadow, found);
+  if (context.adopting || context.standIn === 'none') loseDependents(shadow, found, context.adopting);
   if (shadow.standIn.kind === 'bond') {
     const mode = shadow.standIn.options.mode;
     if (mode !== undefined && !mode.startsWith('active-backup')) {

@@ -29,8 +29,11 @@ export function fatesOf(dependent: Dependent, standIn: NetShadow['standIn']): Re
   return { replay: held, hold: held, bridge: held };
 }
 
-/** What an interface with another index makes of its dependents: losses, told also as one warning for each kind. */
-export function loseDependents(shadow: NetShadow, found: Findings): void {
+/**
+ * What an interface with another index makes of its dependents: losses, told also as one warning for each kind.
+ * @param once the interface that is made now stays: the next move takes them nothing
+ */
+export function loseDependents(shadow: NetShadow, found: Findings, once = false): void {
   const lost = (shadow.dependents ?? []).filter((one) => !fateOf(one, 'another').kept);
   for (const dependent of lost) {
     const fate = fateOf(dependent, 'another');
@@ -42,7 +45,8 @@ export function loseDependents(shadow: NetShadow, found: Findings): void {
     const named = each.map(
       ({ what, on, owner }) => `${what} on ${on}${owner === undefined ? '' : ` (${owner})`}`,
     );
-    found.warnings.push(`${kind}: ${named.join(', ')} — ${LOST[kind]}`);
+    const hint = once ? ' (this time only: the shadow interface that is made now stays)' : '';
+    found.warnings.push(`${kind}: ${named.join(', ')} — ${LOST[kind]}${hint}`);
   }
 }
 
