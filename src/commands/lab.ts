@@ -31,13 +31,27 @@ interface UpOptions {
   json?: boolean;
 }
 
-/** @throws INPUT_FIELD, UNKNOWN_MODEL */
-async function modelsOf(field: string, text: string, signal: AbortSignal): Promise<string[]> {
-  const models = text.split(',').map((word) => word.trim());
-  if (models.includes('')) {
-    const problem = `"${text}" is not a list of models, separated by commas`;
+/**
+ * The models of a list that is separated by commas, as a model's options are: `e1000e,virtio-net-pci,queues=2` are two.
+ * @throws INPUT_FIELD
+ */
+export function splitModels(field: string, text: string): string[] {
+  const models: string[] = [];
+  for (const word of text.split(',').map((each) => each.trim())) {
+    const before = models.at(-1);
+    if (word.includes('=') && before !== undefined) models[models.length - 1] = `${before},${word}`;
+    else models.push(word);
+  }
+  if (models.some((model) => /^(,|$|[^,]*=)/.test(model))) {
+    const problem = `"${text}" is not a list of models, separated by commas, each followed by its options if any`;
     throw new ShadowferryError('INPUT_FIELD', { field, problem });
   }
+  return models;
+}
+
+/** @throws INPUT_FIELD, UNKNOWN_MODEL */
+async function modelsOf(field: string, text: string, signal: AbortSignal): Promise<string[]> {
+  const models = splitModels(field, text);
   for (const { model, network } of models.map(labDevice)) {
     if (!/^[a-z][a-z0-9-]{0,11}$/.test(network)) {
       const problem = `"${network}" is no name of a network: lower-case letters, digits and dashes, at most 12`;
@@ -143,7 +157,7 @@ export function registerLab(program: Command): void {
     .description('start the lab and boot VM "web1" on host a')
     .option(
       '--devices-a <models>',
-      'QEMU models of host a, separated by commas; MODEL@NETWORK for one on another network than lan',
+      'QEMU models of host a, separated by commas, each with its options if any (virtio-net-pci,queues=2); MODEL@NETWORK for one on another network than lan',
       'e1000e',
     )
     .option('--devices-b <models>', 'QEMU models of host b', 'vmxnet3')

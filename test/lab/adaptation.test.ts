@@ -3,12 +3,13 @@
  * on a device that can have it, and what nobody chose is no loss.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
+import { learnDevice } from '../../src/lab/learn.ts';
 import { migrateInLab } from '../../src/lab/scenario.ts';
 import { parseRequest } from '../../src/migration/request.ts';
 import type { MigrationResult } from '../../src/migration/result.ts';
@@ -56,6 +57,30 @@ describe('a device that cannot have all that was set', needsNetworkRights(), () 
 
   it('is refused while nothing is known of it', { timeout: MIGRATION_MS }, async () => {
     assert.match(await refused(), /no rtl8139 was seen before/);
+  });
+
+  it('is asked beforehand what it can do, and then refused with what would be lost', {
+    timeout: 2 * MIGRATION_MS,
+  }, async () => {
+    const [device] = lab.hosts.b.devices();
+    assert.ok(device);
+    const learned = await learnDevice(lab, lab.hosts.b, device);
+    assert.deepEqual(
+      [learned.pciId, learned.driver, learned.defaults?.['ring.rx']],
+      ['10ec:8139', '8139cp', '64'],
+    );
+    assert.deepEqual(await lab.abilities.all(), [learned]);
+    assert.deepEqual(await lab.ownership.claims('b'), []);
+    assert.deepEqual(
+      (await lab.ownership.list()).map((owned) => owned.vm),
+      ['web1'],
+    );
+    assert.ok(!existsSync(lab.hosts.b.vmDirectory('learn-b-nic0')));
+    const held = { code: 'DEVICE_IN_USE' };
+    const [own] = lab.hosts.a.devices();
+    assert.ok(own);
+    await assert.rejects(learnDevice(lab, lab.hosts.a, own), held);
+    assert.match(await refused(), /ring\.rx 4096 becomes 64: 8139cp takes at most 64/);
   });
 
   it('gets the nearest that it can have, and its driver’s own values are learned', {

@@ -4,7 +4,10 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { deadline } from '../../src/base/deadline.ts';
+import { labAccess } from '../../src/lab/access.ts';
 import { listLeftovers } from '../../src/lab/network/network.ts';
+import { openStandingLab } from '../../src/lab/standing.ts';
 import type { LabStatus } from '../../src/lab/status.ts';
 import { makeState, objects, runCli, startCli } from './cli-process.ts';
 import { needsNetworkRights } from './rights.ts';
@@ -50,9 +53,32 @@ const connect = () =>
 connect();
 `;
 
+/** Takes the direct device, below its shadow interface, from its driver. */
+const UNBIND = `
+device=$(readlink -f /sys/class/net/lan0-d/device)
+case \${device##*/} in virtio*) device=\${device%/*} ;; esac
+echo "\${device##*/}" >"$device/driver/unbind"
+`;
+
+/** Runs a shell script in the guest, as one who only looks. */
+async function inGuest(script: string): Promise<void> {
+  const signal = deadline('the guest agent', 60_000);
+  const lab = await openStandingLab(state);
+  try {
+    await labAccess(lab, 'web1').look(signal, async ({ agent }) => {
+      await agent.waitReady({ signal });
+      const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+      await agent.exec(['/bin/sh', '-s'], { input: script, env, check: true });
+    });
+  } finally {
+    lab.close();
+  }
+}
+
 describe('a lab that stays', needsNetworkRights(), () => {
   before(async () => {
-    const { code, stdout, stderr } = await runCli(state, ['lab', 'up', '--json']);
+    const devices = ['--devices-a', 'e1000e,virtio-net-pci,queues=2'];
+    const { code, stdout, stderr } = await runCli(state, ['lab', 'up', ...devices, '--json']);
     assert.equal(code, 0, stderr + stdout);
     first = JSON.parse(stdout);
   });
@@ -149,6 +175,69 @@ describe('a lab that stays', needsNetworkRights(), () => {
     );
     const { stdout } = await runCli(state, ['migrations']);
     assert.equal(stdout.trim().split('\n').length, endings.length);
+  });
+
+  test('the devices are listed with what is known of them; one that is held is not asked', async () => {
+    const [line] = objects(await runCli(state, ['devices', 'list', '--json']));
+    assert.ok(Array.isArray(line?.devices));
+    assert.deepEqual(
+      line.devices.map(({ host, id, model, claimedBy }) => [host, id, model, claimedBy]),
+      [
+        ['a', 'nic0', 'e1000e', 'web1'],
+        ['a', 'nic1', 'virtio-net-pci,queues=2', null],
+        ['b', 'nic0', 'vmxnet3', null],
+      ],
+    );
+    const cases: [string[], number, RegExp][] = [
+      [['devices', 'learn', 'a', 'nic0'], 3, /held by VM "web1" \(DEVICE_IN_USE\)/],
+      [['devices', 'learn', 'a', 'nic9'], 2, /UNKNOWN_DEVICE\)\n {2}Use one of: nic0, nic1/],
+      [['devices', 'learn', 'c', 'nic0'], 2, /UNKNOWN_HOST\)\n {2}Use one of: a, b/],
+      [['devices', 'learn', 'a'], 2, /missing required argument 'device' \(INPUT_FIELD\)/],
+      [['swap', 'web1'], 2, /required option '--with <device>' not specified \(INPUT_FIELD\)/],
+      [['swap', 'web1', '--with', 'nic9'], 2, /UNKNOWN_DEVICE\)\n {2}Use one of: nic0, nic1/],
+      [['swap', 'web1', 'net9', '--with', 'nic1'], 2, /UNKNOWN_DEVICE\)\n {2}Use one of: net0/],
+      [['swap', 'web9', '--with', 'nic1'], 2, /UNKNOWN_VM\)\n {2}Use one of: web1/],
+      [['rescue', 'web1', '--with', 'nic1'], 3, /RESCUE_NEEDLESS/],
+    ];
+    for (const [args, code, says] of cases) {
+      const { stdout, stderr, ...result } = await runCli(state, args);
+      assert.equal(result.code, code, `${args.join(' ')}: ${stderr}${stdout}`);
+      assert.match(stderr + stdout, says);
+    }
+  });
+
+  test('a device gives way to another one of the host', async () => {
+    const { code, stdout, stderr } = await runCli(state, ['swap', 'web1', '--with', 'nic1']);
+    assert.equal(code, 0, stderr + stdout);
+    assert.match(stdout, /Swap +web1 on a: completed/);
+    assert.match(stdout, /e1000e .*→ .*virtio/);
+    const now = placed(await labStatus());
+    assert.deepEqual(now, { ...ON_A, model: 'virtio-net-pci,queues=2', claims: ['a/nic1'], epoch: 3 });
+  });
+
+  test('a watched device that dies is replaced without being asked for', async () => {
+    await inGuest(`(
+      until grep -q '"e":"ready"' /run/shadowferry/net0/log.jsonl 2>/dev/null; do sleep 0.2; done
+      sleep 1
+      ${UNBIND}
+    ) </dev/null >/dev/null 2>&1 &`);
+    const args = ['rescue', 'web1', '--with', 'nic0', '--watch', '--every', '2', '--json'];
+    const { code, stdout, stderr } = await runCli(state, args);
+    assert.equal(code, 0, stderr + stdout);
+    assert.match(stdout, /"type":"watch","text":"net0 of web1: nic0 \(e1000e\) stands by, continuity bridge/);
+    const result = objects({ stdout }).at(-1);
+    assert.deepEqual([result?.kind, result?.ok, result?.continuity], ['rescue', true, 'bridge']);
+    assert.deepEqual(placed(await labStatus()), { ...ON_A, epoch: 3 });
+  });
+
+  test('one that died unwatched is replaced when that is asked for, with what the history knows', async () => {
+    await inGuest(UNBIND);
+    const { code, stdout, stderr } = await runCli(state, ['rescue', 'web1', 'net0', '--with', 'nic1']);
+    assert.equal(code, 0, stderr + stdout);
+    assert.match(stdout, /Rescue +web1 on a: completed/);
+    const [line] = objects(await runCli(state, ['shadow', 'history', 'web1', '--json']));
+    assert.match(JSON.stringify(line), /"by":"rescue"/);
+    assert.equal(placed(await labStatus()).plugged, true);
   });
 
   test('"lab down" leaves nothing, and may be said twice', async () => {
