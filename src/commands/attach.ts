@@ -67,8 +67,8 @@ function line(vm: string, { migration, nics }: Reattached): Record<string, unkno
 async function attach(name: string, options: { json?: boolean; limit?: number }): Promise<void> {
   const limits = Limits.parse(options.limit === undefined ? {} : { attachMs: options.limit });
   const nothing = () => {};
-  await withVm(name, nothing, async ({ journal, ownership, abilities }, vm) => {
-    const done = await reattach({ vm, journal, ownership, abilities, limits, say });
+  await withVm(name, nothing, async ({ journal, ownership, abilities, shadows }, vm) => {
+    const done = await reattach({ vm, journal, ownership, abilities, shadows, limits, say });
     print(options.json ? JSON.stringify(line(name, done)) : render(name, done));
   });
 }

@@ -25,7 +25,7 @@ export interface Observed extends Outcomes {
   observed: ProbeResult;
 }
 
-/** Starts the probes and waits until every connection answers. */
+/** Starts the probes and waits until every connection answers; none is left running when one does not. */
 export async function watchGuest(
   lab: Lab,
   bulkRate = 200_000,
@@ -33,7 +33,12 @@ export async function watchGuest(
   options: Pick<ProbeOptions, 'readyMs' | 'finishMs'> = {},
 ): Promise<Probes> {
   const probes = startProbes({ enter: lab.outside([]), target, icmp: true, bulkRate, ...options });
-  await probes.ready;
+  try {
+    await probes.ready;
+  } catch (error) {
+    probes.kill();
+    throw error;
+  }
   return probes;
 }
 

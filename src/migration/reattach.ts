@@ -10,6 +10,7 @@ import { captureShadow } from '../shadow/net/guest.ts';
 import { GIVEBACK_MS, giveInterfaceBack } from '../shadow/net/manager/manager.ts';
 import type { NetShadow, Outcome } from '../shadow/net/model.ts';
 import { type OperationResult, verify } from '../shadow/net/verify.ts';
+import type { ShadowStore } from '../shadow/store/store.ts';
 import { degradedMigration, NOTE, type StagedNote, stagedOf } from './history.ts';
 import type { Journal } from './journal.ts';
 import { learn } from './knowledge.ts';
@@ -41,6 +42,8 @@ export interface ReattachOptions {
   journal: Journal;
   ownership: OwnershipStore;
   abilities: AbilityStore;
+  /** Where the shadow of the device that came is kept. */
+  shadows?: ShadowStore | undefined;
   limits?: Limits;
   /** Told what is being done. */
   say: (line: string) => void;
@@ -157,6 +160,11 @@ async function attachAndCompare(
       what: `device ${nic.direct.device}`,
       how: 'See its kernel log.',
     });
+  try {
+    options.shadows?.record(name, nic.id, after, 'attach');
+  } catch (error) {
+    say(`The shadow was not kept: ${reasonOf(error)}`);
+  }
   await learn(abilities, vm.agent, {
     ...{ dir: programDirectory(nic.id), plan: staged.plan, identity: staged.plan.match, after },
     signal: waitAfter('the guest agent', limits.agentMs),

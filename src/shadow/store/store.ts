@@ -19,7 +19,7 @@ import { labelText, nextLabel, parseLabel } from './label.ts';
 export const RETENTION = { versions: 256, bytes: 64 * 1024 * 1024 } as const;
 
 /** Who captured it: a migration before the device left, one afterwards, the watch, a command. */
-export const SeenBy = z.enum(['stage', 'settle', 'watch', 'show', 'swap', 'rescue']);
+export const SeenBy = z.enum(['stage', 'settle', 'watch', 'show', 'swap', 'rescue', 'attach']);
 export type SeenBy = z.infer<typeof SeenBy>;
 
 /** One version of the shadow of one NIC. */
