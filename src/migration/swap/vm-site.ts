@@ -1,11 +1,12 @@
 /** A swap in a VM: the device of one NIC gives way to another of the same host, in the same PCI slot of the guest. */
 import { ShadowferryError } from '../../errors.ts';
-import type { HostDevice } from '../../host/host.ts';
-import { directDeviceProps } from '../../hypervisor/qemu/argv.ts';
+import { type HostDevice, tapName } from '../../host/host.ts';
+import { directDeviceProps, tapProps } from '../../hypervisor/qemu/argv.ts';
+import { deviceModel } from '../../hypervisor/qemu/device-model.ts';
 import { guestPciPath, type ModelIdentity, modelIdentity } from '../../hypervisor/qemu/pci.ts';
 import { recordSpec } from '../../hypervisor/qemu/process.ts';
 import { channelPorts, type DirectNic, directNics, nicIds } from '../../hypervisor/qemu/spec.ts';
-import { announceSelf, deviceAdd } from '../../hypervisor/qmp/commands.ts';
+import { announceSelf, deviceAdd, netdevAdd, netdevDel } from '../../hypervisor/qmp/commands.ts';
 import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
 import type { OwnershipStore } from '../../ownership/store.ts';
 import { checkOwner, checkRunning } from '../phases/preflight.ts';
@@ -145,7 +146,7 @@ class VmSite implements SwapSite {
     await this.#ownership.releaseDevice({ host: this.host, device, vm: this.subject });
   }
 
-  // both devices use the NIC's backend, which is there and stays
+  // both devices use the NIC's backend, which is there and stays, or is made anew between them
   async prepare(): Promise<void> {}
   async unprepare(): Promise<void> {}
 
@@ -189,8 +190,21 @@ class VmSite implements SwapSite {
 
   async plug(which: Which): Promise<void> {
     const { model } = this.devices[which];
+    const { monitor } = this.#vm.qemu;
     const id = nicIds(this.#spec).directDevice;
-    await deviceAdd(this.#vm.qemu.monitor, { ...directDeviceProps(this.#spec, model), driver: model, id });
+    const queues = Object.values(this.devices).map((device) => deviceModel(device.model).queues);
+    if (new Set(queues).size > 1) await this.#renewBackend(model);
+    await deviceAdd(monitor, { driver: model, ...directDeviceProps(this.#spec, model), id });
+  }
+
+  /** The NIC's backend has as many queues as the device that it was made for; another needs another. */
+  async #renewBackend(model: string): Promise<void> {
+    const { host, qemu } = this.#vm;
+    const { directNetdev } = nicIds(this.#spec);
+    const tap = tapName(this.subject, this.nic, 'direct');
+    await netdevDel(qemu.monitor, directNetdev);
+    await host.createTap(tap, this.#spec.network, deviceModel(model).queues);
+    await netdevAdd(qemu.monitor, tapProps(directNetdev, tap, model));
   }
 
   async announce(): Promise<void> {

@@ -26,6 +26,7 @@ pci=${2:?usage: capture.sh MAC PCIPATH, or capture.sh MAC - INTERFACE}
 known=${4-}
 class=/sys/class/net
 devices=${SHADOWFERRY_PCI:-/sys/bus/pci/devices} # tests point this at a made-up tree
+spaces=${SHADOWFERRY_SPACES-}                     # and this
 
 # Sets `tool` to the program's path. By path, because busybox prefers its own `ip` to a plain name.
 find_tool() {
@@ -484,6 +485,37 @@ else
   missing sockets 'there is no ss here'
 fi
 if [ -e /sys/module/nf_tables ] && find_tool nft; then run firewall "$tool" -a list ruleset; fi
+
+# Other network namespaces: an interface of a container (macvlan, ipvlan, VLAN) may stand on one of ours, of which
+# nothing is seen from here. Each namespace once, by its name where it has one.
+set --
+for space in "$spaces"/run/netns/* "$spaces"/run/docker/netns/* "$spaces"/proc/[0-9]*/ns/net; do
+  # shellcheck disable=SC3013 # dash, busybox ash and bash know -ef
+  if [ ! -e "$space" ] || [ "$space" -ef /proc/self/ns/net ]; then continue; fi
+  for each; do
+    # shellcheck disable=SC3013
+    if [ "$space" -ef "$each" ]; then continue 2; fi
+  done
+  set -- "$@" "$space"
+done
+if [ $# != 0 ]; then
+  find_tool nsenter && nsenter=$tool
+  find_tool ip && ip=$tool
+fi
+for space; do
+  section namespace
+  case $space in
+    */ns/net)
+      value=${space%/ns/net}
+      pid=${value##*/}
+      value_of "$value/comm"
+      printf 'process %s (%s)\n' "$pid" "$value"
+      ;;
+    *) printf '%s\n' "${space##*/}" ;;
+  esac
+  "${nsenter:-nsenter}" --net="$space" "${ip:-ip}" -d -j link show 2>&1 </dev/null
+  close $?
+done
 
 # Asks ethtool for one section: ask_ethtool SECTION OPTION
 ask_ethtool() {

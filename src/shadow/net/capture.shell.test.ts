@@ -74,7 +74,8 @@ describe('capture.sh', { skip }, () => {
     await symlink(`/sys/class/net/${name}`, join(device, 'net', name));
     await writeFile(join(device, 'vendor'), '0x8086\n');
     await writeFile(join(device, 'device'), '0x10d3\n');
-    const run = `${shellCommand(['env', `SHADOWFERRY_PCI=${pci}`, ...shell, script, ...captureArgs(identity)])} '' "\${KNOWN-}" || echo "exit $?"\n`;
+    const own = [`SHADOWFERRY_PCI=${pci}`, `SHADOWFERRY_SPACES=${pci}`];
+    const run = `${shellCommand(['env', ...own, ...shell, script, ...captureArgs(identity)])} '' "\${KNOWN-}" || echo "exit $?"\n`;
     const link = [
       shellCommand([
         'ip',
@@ -93,7 +94,12 @@ describe('capture.sh', { skip }, () => {
       shellCommand(['ip', 'link', 'set', 'dev', name, 'up']),
       'ip link set peer up',
     ];
-    const prepare = [...link, setup.replaceAll('DEV', shellCommand([name])), ''].join('\n');
+    const prepare = [
+      `SPACES=${shellCommand([pci])}`,
+      ...link,
+      setup.replaceAll('DEV', shellCommand([name])),
+      '',
+    ].join('\n');
     const first = await inNamespace(prepare + run);
     assert.equal(first.stderr, '');
     const shadow = parseCapture(first.stdout, identity);
@@ -129,6 +135,31 @@ describe('capture.sh', { skip }, () => {
       }
     });
   }
+
+  it('sees what stands on the device in another namespace, once', async (t) => {
+    const macvlan = 'ip link add name probe type veth && ip link add link probe name over type macvlan\n';
+    if ((await inNamespace(macvlan)).code !== 0) return t.skip('this kernel has no macvlan');
+    for (const shell of SHELLS) {
+      if ((await exec(['sh', '-c', `command -v ${shell[0]}`], { allowFailure: true })).code !== 0) continue;
+      const { shadow } = await capture(
+        shell,
+        'eth0',
+        `unshare --net sleep 20 >/dev/null 2>&1 &
+until [ "$(readlink /proc/$!/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do sleep 0.02; done
+ip link add link DEV name mv0 netns $! type macvlan
+for place in "$SPACES/run/netns/blue" "$SPACES/proc/7/ns/net"; do
+  mkdir -p "\${place%/*}"
+  ln -s "/proc/$!/ns/net" "$place"
+done`,
+      );
+      assert.deepEqual(
+        shadow.dependents,
+        [{ kind: 'upper', on: 'eth0', what: 'macvlan mv0 in blue' }],
+        shell[0],
+      );
+      assert.deepEqual(shadow.unknown, []);
+    }
+  });
 
   it('says the same of the same configuration', async () => {
     const { text } = await capture(['dash'], 'eth0', setup);

@@ -76,7 +76,12 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
     if (!seen.has(key)) unknown.push({ where, text: what });
     seen.add(key);
   };
+  const namespaces: Section[] = [];
   for (const section of splitSections(text)) {
+    if (section.name === 'namespace') {
+      namespaces.push(section);
+      continue;
+    }
     const earlier = sections.get(section.name);
     if (earlier !== undefined && section.name === 'sysctl-upper') earlier.lines.push(...section.lines);
     else if (PARSED.test(section.name)) sections.set(section.name, section);
@@ -137,6 +142,7 @@ export function parseCapture(text: string, identity: DeviceIdentity, hint: Stand
   const dependents = dependentsOf(
     sections,
     { link: carryingLink, multicast: ip.multicast, addresses, uppers },
+    namespaces,
     report,
   );
   const leaving = {

@@ -235,7 +235,7 @@ export type Nexthop = z.infer<typeof Nexthop>;
 
 /** Something that is bound to the index of the interface, or of one that stands on it, and is no part of either. */
 export const Dependent = z.object({
-  kind: z.enum(['socket', 'packet-socket', 'multicast', 'firewall']),
+  kind: z.enum(['socket', 'packet-socket', 'multicast', 'firewall', 'upper']),
   /** Interface that it is bound to. */
   on: z.string(),
   what: z.string(),

@@ -2,20 +2,25 @@
 import type { Report, Section } from '../capture-text.ts';
 import type { Dependent, NetShadow } from '../model.ts';
 import { firewallOf } from './parse-firewall.ts';
+import { standingElsewhere } from './parse-namespaces.ts';
 import { membershipsOf, socketsOf } from './parse-sockets.ts';
 
 /** @returns undefined when nobody looked: a capture of an earlier release, or a guest without `ss`. */
 export function dependentsOf(
   sections: ReadonlyMap<string, Section>,
   shadow: Pick<NetShadow, 'link' | 'multicast' | 'addresses' | 'uppers'>,
+  namespaces: readonly Section[],
   report: Report,
 ): Dependent[] | undefined {
   const sockets = sections.get('sockets');
   if (sockets === undefined || sockets.code === 127) return undefined;
-  const interfaces = new Set([shadow.link.name, ...(shadow.uppers ?? []).map(({ link }) => link.name)]);
+  const links = [shadow, ...(shadow.uppers ?? [])].map(({ link }) => link);
+  const interfaces = new Set(links.map(({ name }) => name));
+  const byIndex = new Map(links.map(({ ifindex, name }) => [ifindex, name]));
   return [
     ...socketsOf(sockets.lines, interfaces, report),
     ...membershipsOf(shadow),
     ...firewallOf(sections.get('firewall')?.lines ?? [], interfaces),
+    ...standingElsewhere(namespaces, byIndex, report),
   ];
 }

@@ -11,6 +11,7 @@ const LOST: Record<Dependent['kind'], string> = {
   socket: 'it is bound to an index that is gone: its program must bind it anew',
   'packet-socket': 'it is bound to an index that is gone: its program must open it anew',
   multicast: 'the membership went with the interface: its program must join again',
+  upper: 'it ends with the interface that it stands on: whoever has that namespace must make it anew',
   firewall:
     'nftables binds it to an index that is gone, and it cannot be put back exactly: load the rule set again',
 };

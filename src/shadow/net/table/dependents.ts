@@ -23,6 +23,12 @@ export const DEPENDENTS: AttributeGroup = group({
       read: '`ip maddress`, without the groups of the kernel and of VXLANs',
     },
     {
+      attribute: 'dependent.upper.*',
+      what: 'interfaces of other network namespaces that stand on the interface: macvlan, ipvlan and VLAN of containers',
+      read: '`ip -d link` in each other network namespace of a process, or with a name',
+      replay: 'not: they are ended with the interface, and what is in that namespace is not ours',
+    },
+    {
       attribute: 'dependent.firewall.*',
       what: 'nftables: rules with `iif` and `oif`, sets of interfaces, chains and flowtables that hook the device',
       read: '`nft -a list ruleset`',
