@@ -202,7 +202,10 @@ class VmSite implements SwapSite {
     const { host, qemu } = this.#vm;
     const { directNetdev } = nicIds(this.#spec);
     const tap = tapName(this.subject, this.nic, 'direct');
-    await netdevDel(qemu.monitor, directNetdev);
+    await netdevDel(qemu.monitor, directNetdev).catch((error: unknown) => {
+      // an earlier try came as far as that
+      if (!(error instanceof ShadowferryError && error.params.class === 'DeviceNotFound')) throw error;
+    });
     await host.createTap(tap, this.#spec.network, deviceModel(model).queues);
     await netdevAdd(qemu.monitor, tapProps(directNetdev, tap, model));
   }

@@ -10,8 +10,14 @@ n=0; until ${seen} | grep -q .; do n=$((n + 1)); [ $n -lt 100 ] || exit 1; sleep
 const BOUND = 'ss -H -u -a -n | grep ":6001 " | tr -s " "';
 const PACKET = 'ss -H -0 -a -n | grep "p_raw" | tr -s " "';
 const JOINED = 'ip maddress show dev "$dev" 2>/dev/null | grep -F 239.6.6.6';
-const ELSEWHERE = 'ip -n blue -o link 2>/dev/null | grep -o mv7';
 const RULE = 'nft list ruleset | grep "iif "';
+
+/** A container's interface: lives on above a shadow interface. */
+export const ELSEWHERE: AttributeCase = {
+  key: `dependent.upper.${GUEST_INTERFACE}.macvlan mv7 in blue`,
+  set: 'ip netns add blue; ip link add link "$dev" name mv7 netns blue type macvlan',
+  read: 'ip -n blue -o link 2>/dev/null | grep -o mv7',
+};
 
 export const DEPENDENT_CASES: readonly AttributeCase[] = [
   {
@@ -33,9 +39,7 @@ export const DEPENDENT_CASES: readonly AttributeCase[] = [
     expect: { fate: 'lost', why: /its program must join again/ },
   },
   {
-    key: `dependent.upper.${GUEST_INTERFACE}.macvlan mv7 in blue`,
-    set: 'ip netns add blue; ip link add link "$dev" name mv7 netns blue type macvlan',
-    read: ELSEWHERE,
+    ...ELSEWHERE,
     expect: { fate: 'lost', why: /it ends with the interface that it stands on/ },
   },
   {

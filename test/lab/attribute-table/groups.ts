@@ -1,7 +1,7 @@
 /** All cases, in groups that go through one migration together. */
 import { ADDRESSING_CASES } from './addressing.ts';
 import type { AttributeCase, CaseGroup } from './case.ts';
-import { DEPENDENT_CASES } from './dependents.ts';
+import { DEPENDENT_CASES, ELSEWHERE } from './dependents.ts';
 import { DRIVER_CASES, DRIVER_LOSSES } from './driver.ts';
 import { ADDRESS_MODE, LINK_ALONE, LINK_CASES, SHADOW_INTERFACE_CASES, TOKEN } from './link.ts';
 import { BOND_PORT_CASES, PORT_CASES, USER_BOND_CASES } from './port.ts';
@@ -74,7 +74,7 @@ export const GROUPS: readonly CaseGroup[] = [
     to: 'vmxnet3',
     continuity: 'hold',
     adopted: true,
-    cases: [...SHADOW_INTERFACE_CASES, ...BOND_PORT_CASES],
+    cases: [...SHADOW_INTERFACE_CASES, ...BOND_PORT_CASES, ELSEWHERE],
   },
   {
     name: 'as many queues, other interrupts',

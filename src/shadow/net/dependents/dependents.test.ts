@@ -7,6 +7,7 @@ import { planReplay } from '../plan.ts';
 import { verify } from '../verify.ts';
 import { fatesOf } from './fate.ts';
 import { firewallOf } from './parse-firewall.ts';
+import { standingElsewhere } from './parse-namespaces.ts';
 import { membershipsOf, socketsOf } from './parse-sockets.ts';
 
 const LAN = new Set(['lan0']);
@@ -136,6 +137,37 @@ describe('nftables', () => {
         undefined,
       ],
     );
+  });
+});
+
+describe('interfaces of other namespaces', () => {
+  const link = (index: number, kind: string, more = {}) => ({
+    ...{ ifindex: 2, ifname: `x${index}`, link_index: index, linkinfo: { info_kind: kind } },
+    ...more,
+  });
+  const section = (name: string, code: number, ...lines: string[]) => ({
+    ...{ name: 'namespace', code, lines: [name, ...lines] },
+  });
+  const OURS = new Map([[3, 'lan0']]);
+
+  it('are those that stand on one of ours; a veth only has its peer there', () => {
+    const links = [
+      link(3, 'macvlan', { link_netnsid: 0 }),
+      link(3, 'vlan'), // on one of its own
+      link(3, 'veth', { link_netnsid: 0 }),
+      link(4, 'ipvlan', { link_netnsid: 0 }),
+      { ifindex: 1, ifname: 'lo', link_netnsid: 0 },
+    ];
+    assert.deepEqual(standingElsewhere([section('blue', 0, JSON.stringify(links))], OURS, silent), [
+      { kind: 'upper', on: 'lan0', what: 'macvlan x3 in blue' },
+    ]);
+  });
+
+  it('are reported as not seen where nobody could look', () => {
+    const told: string[] = [];
+    const report = (where: string, text: string) => void told.push(`${where}: ${text}`);
+    standingElsewhere([section('blue', 1, 'nsenter: not permitted'), section('red', 0, 'x')], OURS, report);
+    assert.deepEqual(told, ['namespace blue: nsenter: not permitted', 'namespace red: x']);
   });
 });
 

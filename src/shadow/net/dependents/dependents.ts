@@ -12,15 +12,19 @@ export function dependentsOf(
   namespaces: readonly Section[],
   report: Report,
 ): Dependent[] | undefined {
-  const sockets = sections.get('sockets');
-  if (sockets === undefined || sockets.code === 127) return undefined;
   const links = [shadow, ...(shadow.uppers ?? [])].map(({ link }) => link);
   const interfaces = new Set(links.map(({ name }) => name));
   const byIndex = new Map(links.map(({ ifindex, name }) => [ifindex, name]));
+  const elsewhere = standingElsewhere(namespaces, byIndex, report);
+  const sockets = sections.get('sockets');
+  if (sockets === undefined || sockets.code === 127) {
+    for (const { what, on } of elsewhere) report('namespace', `${what} stands on ${on}`);
+    return undefined;
+  }
   return [
     ...socketsOf(sockets.lines, interfaces, report),
     ...membershipsOf(shadow),
     ...firewallOf(sections.get('firewall')?.lines ?? [], interfaces),
-    ...standingElsewhere(namespaces, byIndex, report),
+    ...elsewhere,
   ];
 }
