@@ -1,5 +1,6 @@
 /** One migration watched from outside: what the demo shows, the tests assert and the benches measure. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { LocalDestination } from '../migration/destination/local-host.ts';
 import { migrateVm, type Outcomes } from '../migration/engine.ts';
 import type { MigrationEvent } from '../migration/events.ts';
 import type { MigrationRequest } from '../migration/request.ts';
@@ -53,7 +54,7 @@ export async function migrateInLab(options: ScenarioOptions): Promise<Outcomes> 
     abilities,
     shadows,
     source: vm,
-    destination,
+    destination: new LocalDestination(destination, { ownership, abilities, shadows }),
     emit,
     cancel,
     confirm,

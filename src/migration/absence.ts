@@ -11,8 +11,9 @@ const absent = (run: Run, { nic }: NicMove): Absent => ({
 });
 
 /** Both hosts, as the network may find the VM's address behind either during a migration. */
-function hostsOf(run: Run) {
-  return [run.source.host, run.destination];
+function hostsOf({ source: { host }, destination }: Run) {
+  const here = async (...about: [Absent, readonly string[]]) => host.answerUnreachable?.(...about);
+  return [{ name: host.name, answerUnreachable: here }, destination];
 }
 
 /**
@@ -24,7 +25,7 @@ export function startAnswering(run: Run, move: NicMove, shadow: NetShadow): void
   if (addresses.length === 0) return;
   for (const host of hostsOf(run)) {
     host
-      .answerUnreachable?.(absent(run, move), addresses)
+      .answerUnreachable(absent(run, move), addresses)
       .catch((error: unknown) =>
         warn(run, `host ${host.name} does not answer for the absent ${move.nic.id}: ${reasonOf(error)}`),
       );
@@ -33,5 +34,5 @@ export function startAnswering(run: Run, move: NicMove, shadow: NetShadow): void
 
 /** The NIC is back: its packets may pass. Safe to repeat. */
 export async function stopAnswering(run: Run, move: NicMove): Promise<void> {
-  await Promise.all(hostsOf(run).map((host) => host.answerUnreachable?.(absent(run, move), [])));
+  await Promise.all(hostsOf(run).map((host) => host.answerUnreachable(absent(run, move), [])));
 }

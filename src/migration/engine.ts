@@ -1,8 +1,9 @@
 /** Performs one migration: the phases in the order of the transition table, the journal, and the way back. */
 import { randomBytes } from 'node:crypto';
 import { ShadowferryError, toShadowferryError } from '../errors.ts';
-import { modelIdentity } from '../hypervisor/qemu/pci.ts';
+import type { Ownership } from '../ownership/store.ts';
 import { stopAnswering } from './absence.ts';
+import type { Incoming } from './destination/destination.ts';
 import type { MigrationEvent, ProgressEvent } from './events.ts';
 import { handOverSurely } from './hand-over.ts';
 import { NOTE } from './history.ts';
@@ -12,7 +13,7 @@ import { attach } from './phases/attach.ts';
 import { copy } from './phases/copy.ts';
 import { detach } from './phases/detach.ts';
 import { type Preflight, preflight } from './phases/preflight.ts';
-import { type Reserved, reserve } from './phases/reserve.ts';
+import { reserve } from './phases/reserve.ts';
 import { settle } from './phases/settle.ts';
 import { stage } from './phases/stage.ts';
 import { switchover } from './phases/switchover.ts';
@@ -25,7 +26,7 @@ import { type Dependencies, decide, type NicMove, type Run, warn } from './run.t
 import { Timeline } from './timeline.ts';
 import type { RunningVm } from './vm.ts';
 
-/** What a migration ends with; `destinationVm` is connected and owned by the caller when the VM runs there. */
+/** What a migration ends with; `destinationVm` is connected and owned by the caller when the VM runs there and this process drives it. */
 export interface Outcomes {
   result: MigrationResult;
   preflight?: Preflight;
@@ -37,7 +38,7 @@ class Migration {
   state: State;
   error: ShadowferryError | undefined;
   left: string[] = [];
-  facts: Facts & { reserved?: Reserved | undefined } = {};
+  facts: Facts & { incoming?: Incoming | undefined } = {};
 
   constructor(run: Run) {
     this.run = run;
@@ -71,14 +72,14 @@ class Migration {
   }
 
   /** The compare-and-swap of the owner: durable before anything is told to run. */
-  async commit(): Promise<void> {
+  async commit(): Promise<Ownership> {
     const { run, facts } = this;
     if (facts.preflight === undefined)
       throw new ShadowferryError('INTERNAL', { why: 'commit before preflight' });
     const handOver = handOverFrom(run, facts.preflight);
     // before the question goes out: whoever finds the journal later must know that it may be on its way
     run.journal.note(run.id, NOTE.asked, `epoch ${handOver.epoch} → ${handOver.destination}`);
-    await handOverSurely(run.ownership, handOver, {
+    const owned = await handOverSurely(run.ownership, handOver, {
       waiting: (why) =>
         warn(
           run,
@@ -87,6 +88,7 @@ class Migration {
     });
     this.move('committed');
     run.timeline.mark('commit');
+    return owned;
   }
 
   #asError(thrown: unknown, phase: Phase): ShadowferryError {
@@ -107,30 +109,26 @@ async function perform(m: Migration): Promise<void> {
   if (facts.preflight === undefined) return;
   const checked = facts.preflight;
   run.journal.note(run.id, NOTE.handOver, JSON.stringify(handOverFrom(run, checked)));
-  facts.reserved = await m.phase('reserve', () => reserve(run, checked));
-  if (facts.reserved === undefined) return;
-  const reserved = facts.reserved;
-  const stopListening = reserved.vm.qemu.monitor.on('RESUME', (event) =>
-    run.timeline.mark('vCPUs run', event.arrivedMs),
-  );
+  facts.incoming = await m.phase('reserve', () => reserve(run, checked));
+  if (facts.incoming === undefined) return;
+  const { incoming } = facts;
   try {
-    facts.staged = await m.phase('stage', () => stage(run, checked));
+    facts.staged = await m.phase('stage', () => stage(run, checked, incoming));
     if (facts.staged === undefined) return;
     const staged = facts.staged;
     await m.phase('detach', () => detach(run, staged));
-    await m.phase('copy', () => copy(run, checked, reserved));
-    await m.phase('switchover', () => switchover(run, checked, reserved, () => m.commit()));
+    await m.phase('copy', () => copy(run, checked, incoming));
+    await m.phase('switchover', () => switchover(run, checked, incoming, () => m.commit()));
     await m.phase('attach', async () => {
-      const attached = await attach(run, reserved.vm, staged);
+      const attached = await attach(run, incoming);
       facts.attached = attached;
       for (const error of attached.failed.values()) throw error; // the first; the result tells of each
     });
     run.journal.strict();
     if (m.state.kind === 'running') await Promise.all(run.nics.map((move) => stopAnswering(run, move)));
-    const { attached } = facts;
-    facts.settled = await m.phase('settle', () => settle(run, { reserved, staged, attached }));
+    facts.settled = await m.phase('settle', () => settle(run, incoming));
   } finally {
-    stopListening();
+    incoming.close();
   }
 }
 
@@ -139,7 +137,7 @@ async function conclude(m: Migration): Promise<Ending> {
   const { run } = m;
   run.journal.strict();
   if (m.state.kind === 'rolling-back') {
-    m.left = await rollBack(run, m.facts.reserved?.vm);
+    m.left = await rollBack(run);
     m.move(m.left.length === 0 ? 'undone' : 'undo-failed');
   }
   if (m.state.kind !== 'ended')
@@ -156,8 +154,7 @@ export async function migrateVm(request: MigrationRequest, dependencies: Depende
   const matches = await resolveTargets(request, source, destination, dependencies.ownership);
   const nics: NicMove[] = [];
   for (const { nic, target } of matches) {
-    const model = await modelIdentity({
-      binary: destination.qemu.binary,
+    const model = await destination.model({
       machine: source.qemu.spec.machine,
       model: target.model,
       field: `devices.${nic.id}`,
@@ -194,11 +191,11 @@ export async function migrateVm(request: MigrationRequest, dependencies: Depende
   const ending = await conclude(m);
   const result = resultOf({ run, facts: m.facts, ending, error: m.error, progress, left: m.left });
   journal.close(id, ending, result);
-  const { reserved, preflight: checked } = m.facts;
+  const { incoming, preflight: checked } = m.facts;
   const moved = ending === 'completed' || ending === 'degraded' || ending === 'stuck';
   return {
     result,
     ...(checked === undefined ? {} : { preflight: checked }),
-    ...(moved && reserved !== undefined ? { destinationVm: reserved.vm } : {}),
+    ...(moved && incoming?.vm !== undefined ? { destinationVm: incoming.vm } : {}),
   };
 }

@@ -36,7 +36,7 @@ class Store {
   }
 }
 
-function run(store: Store): { done: Promise<void>; waited: string[] } {
+function run(store: Store): { done: Promise<unknown>; waited: string[] } {
   const waited: string[] = [];
   const options = { waiting: (reason: string) => void waited.push(reason), lookMs: 1 };
   return { done: handOverSurely(store, handOver, options), waited };
@@ -50,7 +50,7 @@ test('a hand-over that is answered asks once, under the id of the migration', as
 
 test('an answer that was lost is no failure when the store says that it happened', async () => {
   const store = new Store(new Error('silence'), 'committed');
-  await run(store).done;
+  assert.deepEqual(await run(store).done, { vm: handOver.vm, owner: 'b', epoch: 4 });
   assert.deepEqual(store.asked, ['m1: a 3 → b', 'what of m1: a 3 → b']);
 });
 

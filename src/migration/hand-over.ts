@@ -40,19 +40,21 @@ async function settleDoubt(
 /**
  * Hands the VM over. When it returns, the destination owns it, durably; when it throws, the source owns it and this
  * hand-over cannot happen any more, however late the question arrives.
+ * @returns the record that names the destination
  * @throws what the store said first
  */
 export async function handOverSurely(
   store: Pick<OwnershipStore, 'handOver' | 'resolveHandOver'>,
   handOver: HandOver,
   options: HandOverOptions,
-): Promise<void> {
+): Promise<Ownership> {
   const attempt = commitAttempt(handOver);
   try {
-    await store.handOver(attempt.expected, attempt.to, { attempt: attempt.attempt });
+    return await store.handOver(attempt.expected, attempt.to, { attempt: attempt.attempt });
   } catch (error) {
     if (error instanceof ShadowferryError && SURELY_NOT.has(error.code)) throw error;
     if (!(await settleDoubt(store, attempt, options))) throw error;
+    return { ...attempt.expected, owner: attempt.to, epoch: attempt.expected.epoch + 1 };
   }
 }
 

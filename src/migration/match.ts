@@ -1,6 +1,6 @@
 /** Which device of the destination stands behind which NIC. Reads only. */
 import { ShadowferryError } from '../errors.ts';
-import type { Host, HostDevice } from '../host/host.ts';
+import type { HostDevice } from '../host/host.ts';
 import { type DirectNic, directNics } from '../hypervisor/qemu/spec.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import type { MigrationRequest } from './request.ts';
@@ -99,7 +99,7 @@ export function matchDevices(
 export async function resolveTargets(
   request: MigrationRequest,
   vm: RunningVm,
-  destination: Host,
+  destination: { name: string; devices(): readonly HostDevice[] | Promise<readonly HostDevice[]> },
   ownership: OwnershipStore,
 ): Promise<Match[]> {
   const { spec } = vm.qemu;
@@ -114,7 +114,7 @@ export async function resolveTargets(
   const claims = await ownership.claims(destination.name);
   return matchDevices(request, nics, {
     host: destination.name,
-    devices: destination.devices(),
+    devices: await destination.devices(),
     holder: (device) => claims.find((claim) => claim.device === device.id && claim.vm !== spec.name)?.vm,
   });
 }

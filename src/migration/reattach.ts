@@ -11,11 +11,11 @@ import { GIVEBACK_MS, giveInterfaceBack } from '../shadow/net/manager/manager.ts
 import type { NetShadow, Outcome } from '../shadow/net/model.ts';
 import { type OperationResult, verify } from '../shadow/net/verify.ts';
 import type { ShadowStore } from '../shadow/store/store.ts';
+import { endProgram } from './destination/settle.ts';
 import { degradedMigration, NOTE, type StagedNote, stagedOf } from './history.ts';
 import type { Journal } from './journal.ts';
 import { learn } from './knowledge.ts';
-import { plugAndReplay } from './phases/attach.ts';
-import { endProgram } from './phases/settle.ts';
+import { plugAndReplay } from './plug.ts';
 import { Limits } from './request.ts';
 import { nicStepName, programDirectory, waitAfter } from './run.ts';
 import { channelOf, isPlugged, type RunningVm } from './vm.ts';

@@ -1,9 +1,9 @@
 /** Makes the finished result of a migration from what its phases found. Pure. */
 import type { ShadowferryError } from '../errors.ts';
+import type { Attached } from './destination/destination.ts';
 import type { ProgressEvent } from './events.ts';
 import type { Ending } from './machine.ts';
 import { foreseenOutcomes, shadowOutcomes } from './outcomes.ts';
-import type { Attached } from './phases/attach.ts';
 import { leastContinuity, type Preflight } from './phases/preflight.ts';
 import type { Settled } from './phases/settle.ts';
 import type { Staged } from './phases/stage.ts';

@@ -1,10 +1,8 @@
 /** Undo: takes a migration back from what the journal holds. Each undo may be repeated without harm. */
-import { existsSync } from 'node:fs';
 import { nowMs } from '../base/clock.ts';
 import { together } from '../base/together.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
 import { directDeviceProps } from '../hypervisor/qemu/argv.ts';
-import { endQemu, findQemu } from '../hypervisor/qemu/process.ts';
 import { nicIds } from '../hypervisor/qemu/spec.ts';
 import {
   announceSelf,
@@ -23,7 +21,7 @@ import type { JournalStep } from './journal.ts';
 import { moveOf, type NicMove, nicStepName, programDirectory, type Run, waitAfter } from './run.ts';
 import type { Undo } from './undo.ts';
 import { undoGroups } from './undo-order.ts';
-import { channelOf, endVm, isPlugged, type RunningVm, setStandbyLink } from './vm.ts';
+import { channelOf, isPlugged, setStandbyLink } from './vm.ts';
 
 const CANCEL_MS = 30_000;
 /** The VM may stand still meanwhile. */
@@ -31,7 +29,7 @@ const STORE_MS = 2_000;
 /** A guest that was slow to release its device may still do it; only then can it be plugged again. */
 const LATE_UNPLUG_MS = 3_000;
 
-async function cancelCopy(run: Run, destination: RunningVm | undefined): Promise<void> {
+async function cancelCopy(run: Run): Promise<void> {
   const { monitor, spec } = run.source.qemu;
   const signal = waitAfter('the end of the cancelled copy', CANCEL_MS);
   const over = (status: string) => ['cancelled', 'failed', 'completed', 'none'].includes(status);
@@ -45,7 +43,10 @@ async function cancelCopy(run: Run, destination: RunningVm | undefined): Promise
   ended.dispose();
   if ((await queryStatus(monitor)).running) return;
   // a destination that has loaded all holds the images' locks, which ours needs to go on
-  if (spec.disks.length > 0) await endDestination(run, destination);
+  if (spec.disks.length > 0) {
+    const of = { vm: spec.name, migration: run.id };
+    await run.destination.undo(of, { kind: 'end-destination', host: run.destination.name });
+  }
   await cont(monitor);
 }
 
@@ -82,14 +83,6 @@ async function reattach(run: Run, { nic }: NicMove): Promise<void> {
   await announceSelf(monitor, { interfaces: [ids.directDevice] });
 }
 
-async function endDestination(run: Run, live: RunningVm | undefined): Promise<void> {
-  if (live !== undefined) return endVm(live);
-  const directory = run.destination.vmDirectory(run.source.qemu.spec.name);
-  if (!existsSync(directory)) return;
-  const qemu = await findQemu(directory, waitAfter('the monitor of the destination', 5_000));
-  if (qemu !== undefined) await endQemu(qemu);
-}
-
 /** How long the program has to finish what it is about, before it is ended from outside. */
 const STOP_MS = 5_000;
 
@@ -105,11 +98,11 @@ async function removeFromGuest(run: Run, { nic }: NicMove): Promise<void> {
   await removeProgram(run.source.agent, programDirectory(nic.id), signal);
 }
 
-async function perform(run: Run, undo: Undo, destination: RunningVm | undefined): Promise<void> {
+async function perform(run: Run, undo: Undo): Promise<void> {
   const vm = run.source.qemu.spec.name;
   switch (undo.kind) {
     case 'cancel-copy':
-      return cancelCopy(run, destination);
+      return cancelCopy(run);
     case 'reattach':
       return reattach(run, moveOf(run, undo.nic));
     case 'stop-answering':
@@ -121,8 +114,7 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
     case 'give-interface-back':
       return undoTelling(run, run.source.agent, undo.nic);
     case 'forget-persisted': {
-      // written when the VM was over there, if anything was
-      const { agent } = destination ?? run.source;
+      const { agent } = run.source;
       return forgetPersisted(
         agent,
         undo.nic,
@@ -130,11 +122,9 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
       );
     }
     case 'end-destination':
-      return endDestination(run, destination);
     case 'remove-tap':
-      return run.destination.removeTap(undo.tap);
     case 'release-device':
-      return run.ownership.releaseDevice({ host: undo.host, device: undo.device, vm, migration: run.id });
+      return run.destination.undo({ vm, migration: run.id }, undo);
     case 'unprepare-device': // belongs to swaps
       return;
     default:
@@ -147,7 +137,7 @@ async function perform(run: Run, undo: Undo, destination: RunningVm | undefined)
  * record names another host: its QEMU has the only copy that may run.
  * @returns what could not be undone, a sentence each.
  */
-export async function rollBack(run: Run, destination: RunningVm | undefined): Promise<string[]> {
+export async function rollBack(run: Run): Promise<string[]> {
   const left: string[] = [];
   const vm = run.source.qemu.spec.name;
   const host = run.source.host.name;
@@ -159,24 +149,20 @@ export async function rollBack(run: Run, destination: RunningVm | undefined): Pr
     run.journal.end(run.id, seq, 'undone');
   for (const chains of undoGroups(entries)) {
     await together(chains, async (chain) => {
-      for (const entry of chain) left.push(...(await undoStep(run, entry, destination)));
+      for (const entry of chain) left.push(...(await undoStep(run, entry)));
     });
   }
   return left;
 }
 
-async function undoStep(
-  run: Run,
-  { seq, undo: undos }: JournalStep,
-  destination: RunningVm | undefined,
-): Promise<string[]> {
+async function undoStep(run: Run, { seq, undo: undos }: JournalStep): Promise<string[]> {
   const left: string[] = [];
   for (const undo of undos.toReversed()) {
     const what = nicStepName(undo.kind, 'nic' in undo ? undo.nic : '', 'nic' in undo && run.nics.length > 1);
     run.emit({ type: 'undo', atMs: run.timeline.relative(), what });
     const begun = nowMs();
     try {
-      await perform(run, undo, destination);
+      await perform(run, undo);
       run.journal.note(run.id, 'undo', `${what} in ${Math.round(nowMs() - begun)} ms`);
     } catch (error) {
       left.push(`${what}: ${reasonOf(error)}`);

@@ -1,13 +1,14 @@
 /** What the phases of one migration share. */
 import { deadline } from '../base/deadline.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
-import type { Host, HostDevice } from '../host/host.ts';
+import type { HostDevice } from '../host/host.ts';
 import type { ModelIdentity } from '../hypervisor/qemu/pci.ts';
 import type { DirectNic } from '../hypervisor/qemu/spec.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import type { AbilityStore } from '../shadow/net/abilities.ts';
 import type { NetShadow } from '../shadow/net/model.ts';
 import type { SeenBy, ShadowStore } from '../shadow/store/store.ts';
+import type { DestinationHost } from './destination/destination.ts';
 import type { MigrationEvent } from './events.ts';
 import type { Journal } from './journal.ts';
 import type { Phase } from './machine.ts';
@@ -24,7 +25,7 @@ export interface Dependencies {
   /** Where the shadows that are captured on the way are kept; they are not when it is left out. */
   shadows?: ShadowStore | undefined;
   source: RunningVm;
-  destination: Host;
+  destination: DestinationHost;
   emit: (event: MigrationEvent) => void;
   /** The user's cancel; heeded before the commit, ignored after it. */
   cancel: AbortSignal;
@@ -70,9 +71,12 @@ export function nicStepName(name: string, nic: string, several: boolean): string
   return several ? `${name}: ${nic}` : name;
 }
 
+/** What names a NIC where there are several. */
+type NicsLog = RunLog & { readonly nics: readonly unknown[] };
+
 /** `step` for one NIC. */
 export function nicStep<T>(
-  run: Run,
+  run: NicsLog,
   { nic }: Pick<NicMove, 'nic'>,
   phase: Phase,
   name: string,
@@ -83,7 +87,7 @@ export function nicStep<T>(
 }
 
 /** A mark of one NIC, which it names where there are several. */
-export function nicMark(run: Run, { nic }: Pick<NicMove, 'nic'>, name: string, epochMs?: number): void {
+export function nicMark(run: NicsLog, { nic }: Pick<NicMove, 'nic'>, name: string, epochMs?: number): void {
   run.timeline.mark(name, epochMs, run.nics.length > 1 ? nic.id : undefined);
 }
 
@@ -134,9 +138,13 @@ export function warn(run: RunLog, text: string): void {
 }
 
 /** Keeps a captured shadow for those who come later; that it cannot be kept is no reason to stop. */
-export function keepShadow(run: Run, nic: string, shadow: NetShadow, by: SeenBy): void {
+export function keepShadow(
+  run: RunLog,
+  store: ShadowStore | undefined,
+  { vm, nic, shadow, by }: { vm: string; nic: string; shadow: NetShadow; by: SeenBy },
+): void {
   try {
-    run.shadows?.record(run.source.qemu.spec.name, nic, shadow, by);
+    store?.record(vm, nic, shadow, by);
   } catch (error) {
     warn(run, `the shadow of ${nic} was not kept: ${reasonOf(error)}`);
   }

@@ -18,6 +18,7 @@ import { inNamespace } from '../../src/lab/network/network.ts';
 import { processesIn } from '../../src/lab/network/processes.ts';
 import type { Probes } from '../../src/lab/probe/probes.ts';
 import { watchGuest } from '../../src/lab/scenario.ts';
+import { LocalDestination } from '../../src/migration/destination/local-host.ts';
 import { migrateVm, type Outcomes } from '../../src/migration/engine.ts';
 import type { MigrationEvent } from '../../src/migration/events.ts';
 import { PHASES, type Phase } from '../../src/migration/machine.ts';
@@ -73,7 +74,10 @@ function attempt(options: Attempt): Promise<Outcomes> {
     ownership: lab.ownership,
     abilities: lab.abilities,
     source: options.source ?? vm,
-    destination: options.destination ?? lab.hosts.b,
+    destination: new LocalDestination(options.destination ?? lab.hosts.b, {
+      ownership: lab.ownership,
+      abilities: lab.abilities,
+    }),
     emit: options.emit ?? (() => {}),
     cancel: options.cancel ?? new AbortController().signal,
     confirm: options.confirm,

@@ -10,11 +10,11 @@ import {
 } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
 import { FIRST_DOWNTIME_MS, superviseCopy } from '../../memory/strategy.ts';
+import type { Incoming } from '../destination/destination.ts';
 import type { ProgressEvent } from '../events.ts';
 import type { Phase } from '../machine.ts';
 import { decide, type Run, step } from '../run.ts';
 import type { Preflight } from './preflight.ts';
-import type { Reserved } from './reserve.ts';
 
 const SAMPLE_MS = 100;
 const ENDED = new Set(['pre-switchover', 'completed', 'failed', 'cancelled', 'postcopy-active', 'device']);
@@ -115,7 +115,7 @@ async function supervise(run: Run, preflight: Preflight, signal: AbortSignal): P
   });
 }
 
-export async function copy(run: Run, preflight: Preflight, reserved: Reserved): Promise<void> {
+export async function copy(run: Run, preflight: Preflight, incoming: Incoming): Promise<void> {
   const { monitor } = run.source.qemu;
   const options = { undo: [{ kind: 'cancel-copy' } as const], critical: preflight.continuity !== 'bridge' };
   await step(run, 'copy', 'copy memory', options, async () => {
@@ -125,11 +125,11 @@ export async function copy(run: Run, preflight: Preflight, reserved: Reserved): 
       { signal: run.cancel },
     );
     // QEMU of the destination gone means that the stream will never end well; the source may take long to notice
-    const lost = reserved.vm.qemu.monitor.closed.then((error) => {
-      const why = `the destination's QEMU is gone (${error?.message ?? 'closed'})`;
+    const lost = incoming.gone.then((reason) => {
+      const why = `the destination's QEMU is gone (${reason})`;
       throw new ShadowferryError('MIGRATION_FAILED', { why });
     });
-    await migrate(monitor, reserved.uri, { signal: run.cancel });
+    await migrate(monitor, incoming.uri, { signal: run.cancel });
     if (preflight.strategy === 'postcopy') await migrateStartPostcopy(monitor);
     const watched = supervise(run, preflight, AbortSignal.any([run.cancel, over.signal])).catch(
       (error: unknown) => {

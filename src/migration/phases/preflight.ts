@@ -1,7 +1,6 @@
 /** Preflight: ask both sides what they have, match devices, compile the plan. Changes nothing anywhere. */
 import { together } from '../../base/together.ts';
 import { ShadowferryError } from '../../errors.ts';
-import { probeQemu } from '../../hypervisor/qemu/capabilities.ts';
 import { guestPciPath, type ModelIdentity, modelIdentity } from '../../hypervisor/qemu/pci.ts';
 import { channelPorts, nicIds } from '../../hypervisor/qemu/spec.ts';
 import { queryMigrate, queryMigrateCapabilities, queryStatus } from '../../hypervisor/qmp/commands.ts';
@@ -90,8 +89,8 @@ async function askPostcopy(run: Run, signal: AbortSignal): Promise<Postcopy> {
   if (!source.has('postcopy-ram') || !source.has('pause-before-switchover')) {
     return { supported: false, reason: "the source's QEMU offers no post-copy", preempt: false };
   }
-  const { postcopy, migrationCapabilities } = await probeQemu(run.destination.qemu.binary, { signal });
-  const preempt = source.has('postcopy-preempt') && migrationCapabilities.includes('postcopy-preempt');
+  const { postcopy, capabilities } = await run.destination.receiving(signal);
+  const preempt = source.has('postcopy-preempt') && capabilities.includes('postcopy-preempt');
   return { ...postcopy, preempt };
 }
 

@@ -9,6 +9,7 @@ import { planReplay } from '../../shadow/net/plan.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
 import { withWanted } from '../../shadow/net/wanted.ts';
+import type { Incoming } from '../destination/destination.ts';
 import { TELLING, tellManager } from '../guest-manager.ts';
 import { NOTE, type StagedNote } from '../history.ts';
 import { planOptions } from '../knowledge.ts';
@@ -79,7 +80,7 @@ async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
       checked.memory,
     ),
   ).then((captured) => {
-    keepShadow(run, nic.id, captured, 'stage');
+    keepShadow(run, run.shadows, { vm: source.qemu.spec.name, nic: nic.id, shadow: captured, by: 'stage' });
     return withWanted(captured, nic.wanted);
   });
   const plan = planReplay(shadow, {
@@ -119,7 +120,7 @@ async function stageNic(run: Run, checked: NicPreflight): Promise<NicStaged> {
   return { move, checked, shadow, plan, manager };
 }
 
-export async function stage(run: Run, preflight: Preflight): Promise<Staged> {
+export async function stage(run: Run, preflight: Preflight, incoming: Incoming): Promise<Staged> {
   const { source } = run;
   if (preflight.strategy === 'postcopy' && run.request.maxBandwidth > 0) {
     warn(run, 'a bandwidth limit in post-copy makes the running guest wait longer for its memory');
@@ -134,5 +135,12 @@ export async function stage(run: Run, preflight: Preflight): Promise<Staged> {
     };
     await migrateSetParameters(source.qemu.monitor, parameters, { signal });
   });
-  return { nics: await together(preflight.nics, (checked) => stageNic(run, checked)) };
+  const nics = await together(preflight.nics, (checked) => stageNic(run, checked));
+  await incoming.stage(
+    nics.map(({ move, checked, shadow, plan, manager }) => {
+      const { identity, standbyPciPath } = checked;
+      return { nic: move.nic.id, shadow, plan, identity, standbyPciPath, manager };
+    }),
+  );
+  return { nics };
 }

@@ -8,13 +8,14 @@ import { chooseContinuity, planReplay, takesNoBond } from '../../shadow/net/plan
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { programFiles } from '../../shadow/net/program.ts';
 import { verify } from '../../shadow/net/verify.ts';
+import type { Replayed } from '../destination/destination.ts';
 import { awaitManager, GIVING_BACK, TELLING, tellManager } from '../guest-manager.ts';
 import { NOTE, type StagedNote } from '../history.ts';
 import { knowledgeOf, learn, planOptions, unknownText } from '../knowledge.ts';
 import { refuseLosses, trafficWarnings } from '../losses.ts';
 import { persistNic, withoutDevice } from '../persist.ts';
-import { type Replayed, replayOnto } from '../phases/attach.ts';
 import { moveTrafficOff } from '../phases/detach.ts';
+import { replayOnto } from '../plug.ts';
 import { decide, programDirectory, step, waitAfter, waitBefore, warn } from '../run.ts';
 import { captureWithoutDevice, isAlive } from './dead.ts';
 import type { SwapRun } from './run.ts';

@@ -1,0 +1,157 @@
+/** The destination's half of migrations, done by this process. */
+import { existsSync } from 'node:fs';
+import { z } from 'zod';
+import { deadline } from '../../base/deadline.ts';
+import { ShadowferryError } from '../../errors.ts';
+import { type Host, tapName } from '../../host/host.ts';
+import { tapProps } from '../../hypervisor/qemu/argv.ts';
+import { probeQemu } from '../../hypervisor/qemu/capabilities.ts';
+import { modelIdentity } from '../../hypervisor/qemu/pci.ts';
+import { endQemu, findQemu } from '../../hypervisor/qemu/process.ts';
+import { nicIds } from '../../hypervisor/qemu/spec.ts';
+import { migrateIncoming, migrateSetCapabilities, netdevAdd } from '../../hypervisor/qmp/commands.ts';
+import type { OwnershipStore } from '../../ownership/store.ts';
+import type { AbilityStore } from '../../shadow/net/abilities.ts';
+import type { ShadowStore } from '../../shadow/store/store.ts';
+import { nicStep, type RunLog, step } from '../run.ts';
+import { allTaps, endVm, launchVm, type RunningVm } from '../vm.ts';
+import type { DestinationHost, DestinationUndo, Incoming, Order } from './destination.ts';
+import { LocalIncoming } from './local-incoming.ts';
+
+/** Where the destination keeps what it knows. */
+export interface DestinationStores {
+  ownership: OwnershipStore;
+  abilities: AbilityStore;
+  /** Where the shadows that are captured on the way are kept; they are not when it is left out. */
+  shadows?: ShadowStore | undefined;
+}
+
+/** What `reserve` works with: the log, and the NICs that it names. */
+export type OrderLog = RunLog & Pick<Order, 'nics'>;
+
+const START_MS = 30_000;
+const FIND_MS = 5_000;
+
+const Listening = z.object({
+  'socket-address': z.array(z.object({ type: z.literal('inet'), host: z.string(), port: z.string() })).min(1),
+});
+
+async function listen(host: Host, vm: RunningVm, signal: AbortSignal): Promise<string> {
+  const { monitor } = vm.qemu;
+  // the port is QEMU's choice, so that two migrations never want the same
+  await migrateIncoming(monitor, `tcp:${host.migrationAddress}:0`, { signal });
+  const info = await monitor.execute('query-migrate', undefined, { schema: Listening, signal });
+  const address = info['socket-address'][0];
+  if (address === undefined) throw new ShadowferryError('INTERNAL', { why: 'QEMU listens nowhere' });
+  return `tcp:${address.host}:${address.port}`;
+}
+
+export class LocalDestination implements DestinationHost {
+  readonly host: Host;
+  readonly #stores: DestinationStores;
+  /** VMs that wait here, with the connections by which they are ended. */
+  readonly #waiting = new Map<string, RunningVm>();
+
+  constructor(host: Host, stores: DestinationStores) {
+    this.host = host;
+    this.#stores = stores;
+  }
+
+  get name(): string {
+    return this.host.name;
+  }
+
+  async devices() {
+    return this.host.devices();
+  }
+
+  model(asked: Parameters<DestinationHost['model']>[0]) {
+    return modelIdentity({ ...asked, binary: this.host.qemu.binary });
+  }
+
+  async receiving(signal: AbortSignal) {
+    const { postcopy, migrationCapabilities } = await probeQemu(this.host.qemu.binary, { signal });
+    return { postcopy, capabilities: migrationCapabilities };
+  }
+
+  async answerUnreachable(...about: Parameters<DestinationHost['answerUnreachable']>) {
+    await this.host.answerUnreachable?.(...about);
+  }
+
+  async reserve(order: Order, runLog: RunLog, cancel: AbortSignal): Promise<Incoming> {
+    const { host } = this;
+    const { spec } = order;
+    const log: OrderLog = { ...runLog, nics: order.nics };
+    for (const move of order.nics) {
+      const device = move.target.id;
+      const undo = [{ kind: 'release-device', host: host.name, device } as const];
+      await nicStep(log, move, 'reserve', 'claim the device', { undo }, () =>
+        this.#stores.ownership.claimDevice({
+          host: host.name,
+          device,
+          vm: spec.name,
+          migration: log.id,
+        }),
+      );
+    }
+    const taps = allTaps(spec);
+    const undo = taps.map(({ tap }) => ({ kind: 'remove-tap', host: host.name, tap }) as const);
+    await step(log, 'reserve', 'make the taps', { undo }, async () => {
+      for (const { tap, network, queues } of taps) await host.createTap(tap, network, queues);
+    });
+    const end = [{ kind: 'end-destination', host: host.name } as const];
+    return step(log, 'reserve', 'start QEMU on the destination', { undo: end }, () =>
+      this.#start(order, log, cancel),
+    );
+  }
+
+  async #start(order: Order, log: OrderLog, cancel: AbortSignal): Promise<Incoming> {
+    const { host } = this;
+    const { spec } = order;
+    const signal = deadline(`starting QEMU on ${host.name}`, START_MS, cancel);
+    const vm = await launchVm(host, spec, { incoming: true, direct: 'none', signal });
+    this.#waiting.set(spec.name, vm);
+    try {
+      // the backends are made now, so that the attach is one command
+      for (const { nic, target } of order.nics) {
+        const tap = tapName(spec.name, nic.id, 'direct');
+        await netdevAdd(vm.qemu.monitor, tapProps(nicIds(nic).directNetdev, tap, target.model), { signal });
+      }
+      await migrateSetCapabilities(vm.qemu.monitor, order.capabilities, { signal });
+      const uri = await listen(host, vm, signal);
+      return new LocalIncoming({ vm, uri, order, log, stores: this.#stores });
+    } catch (error) {
+      await endVm(vm);
+      this.#waiting.delete(spec.name);
+      throw error;
+    }
+  }
+
+  async undo({ vm, migration }: { vm: string; migration: string }, undo: DestinationUndo): Promise<void> {
+    switch (undo.kind) {
+      case 'end-destination':
+        return this.#end(vm);
+      case 'remove-tap':
+        return this.host.removeTap(undo.tap);
+      case 'release-device':
+        return this.#stores.ownership.releaseDevice({
+          host: undo.host,
+          device: undo.device,
+          vm,
+          migration,
+        });
+      default:
+        return undo satisfies never;
+    }
+  }
+
+  async #end(name: string): Promise<void> {
+    const live = this.#waiting.get(name);
+    this.#waiting.delete(name);
+    if (live !== undefined) return endVm(live);
+    const directory = this.host.vmDirectory(name);
+    if (!existsSync(directory)) return;
+    const qemu = await findQemu(directory, deadline('the monitor of the destination', FIND_MS));
+    if (qemu !== undefined) await endQemu(qemu);
+  }
+}

@@ -1,0 +1,137 @@
+/** A VM on its way to a host that this process drives. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { ShadowferryError } from '../../errors.ts';
+import { recordSpec } from '../../hypervisor/qemu/process.ts';
+import { cont, queryMigrate, queryStatus } from '../../hypervisor/qmp/commands.ts';
+import type { Ownership } from '../../ownership/store.ts';
+import { waitAfter } from '../run.ts';
+import type { RunningVm } from '../vm.ts';
+import { attachAll } from './attach.ts';
+import type { Attached, Incoming, NicSettled, Order, StagedNic } from './destination.ts';
+import type { DestinationStores, OrderLog } from './local-host.ts';
+import { settleAll } from './settle.ts';
+
+/** Between two tries to start a destination whose disks the source is about to let go of, ms. */
+const AGAIN_MS = 5;
+/** Longest wait of a VM that may run for its vCPUs, ms. */
+const RUN_MS = 30_000;
+
+const ENDED = ['completed', 'failed', 'cancelled'];
+
+/** What attach and settle work with. */
+export interface IncomingRun {
+  readonly vm: RunningVm;
+  readonly order: Order;
+  readonly log: OrderLog;
+  readonly stores: DestinationStores;
+  readonly staged: readonly StagedNic[];
+}
+
+export class LocalIncoming implements Incoming {
+  readonly vm: RunningVm;
+  readonly uri: string;
+  readonly gone: Promise<string>;
+  readonly #order: Order;
+  readonly #log: OrderLog;
+  readonly #stores: DestinationStores;
+  readonly #stopListening: () => void;
+  #staged: readonly StagedNic[] = [];
+  #attached: Attached | undefined;
+  #resumed: Promise<number> | undefined;
+
+  constructor(options: {
+    vm: RunningVm;
+    uri: string;
+    order: Order;
+    log: OrderLog;
+    stores: DestinationStores;
+  }) {
+    const { vm, uri, order, log, stores } = options;
+    this.vm = vm;
+    this.uri = uri;
+    this.#order = order;
+    this.#log = log;
+    this.#stores = stores;
+    this.gone = vm.qemu.monitor.closed.then((error) => error?.message ?? 'closed');
+    this.#stopListening = vm.qemu.monitor.on('RESUME', (event) =>
+      log.timeline.mark('vCPUs run', event.arrivedMs),
+    );
+  }
+
+  async stage(nics: readonly StagedNic[]): Promise<void> {
+    this.#staged = nics;
+  }
+
+  async present(signal: AbortSignal): Promise<void> {
+    await queryStatus(this.vm.qemu.monitor, { signal });
+  }
+
+  async loaded(signal: AbortSignal): Promise<void> {
+    const { monitor } = this.vm.qemu;
+    using ended = monitor.waitFor(
+      ({ name, data }) => name === 'MIGRATION' && ENDED.includes(String(data.status)),
+      { signal },
+    );
+    // it may have ended before anybody waited
+    const now = (await queryMigrate(monitor, { signal })).status;
+    const status = ENDED.includes(now) ? now : String((await ended.promise).data.status);
+    if (status === 'completed') return;
+    const { 'error-desc': why = `the destination says "${status}"` } = await queryMigrate(monitor);
+    throw new ShadowferryError('MIGRATION_FAILED', { why });
+  }
+
+  async allow(owned: Ownership, options: { locksHeld: boolean; signal: AbortSignal }): Promise<void> {
+    await this.#checkRecord(owned);
+    const { monitor } = this.vm.qemu;
+    this.#resumed ??= monitor
+      .waitFor('RESUME', { signal: waitAfter('the start of the destination', RUN_MS) })
+      .promise.then(({ arrivedMs }) => arrivedMs);
+    this.#resumed.catch(() => {}); // told by `running`
+    for (;;) {
+      try {
+        return await cont(monitor);
+      } catch (error) {
+        // QEMU takes the images' locks in the very command that says "run when you can", and the source gives them up
+        // a moment after it was told to go on, of which it says nothing
+        const held = error instanceof ShadowferryError && /\block\b/.test(String(error.params.description));
+        if (!options.locksHeld || !held || options.signal.aborted) throw error;
+        await delay(AGAIN_MS);
+      }
+    }
+  }
+
+  /** A host never runs a VM that another one owns, whoever says so. */
+  async #checkRecord({ vm, owner, epoch }: Ownership): Promise<void> {
+    const now = await this.#stores.ownership.read(vm);
+    const host = this.vm.host.name;
+    if (now?.owner === host && owner === host && now.epoch === epoch) return;
+    const found = { owner: now?.owner ?? 'nobody', epoch: now?.epoch ?? 0 };
+    throw new ShadowferryError('NOT_OWNER', { vm, host, ...found });
+  }
+
+  async running(): Promise<number> {
+    if (this.#resumed === undefined)
+      throw new ShadowferryError('INTERNAL', { why: 'nobody has let the destination run' });
+    return this.#resumed;
+  }
+
+  async attach(onCarrier: (nic: string) => void): Promise<Attached> {
+    this.#attached = await attachAll(this.#run(), onCarrier);
+    return this.#attached;
+  }
+
+  async settle(): Promise<ReadonlyMap<string, NicSettled>> {
+    this.vm.qemu = recordSpec(this.vm.qemu, this.#order.spec);
+    const { settled, spec } = await settleAll(this.#run(), this.#attached?.replayed ?? new Map());
+    this.vm.qemu = recordSpec(this.vm.qemu, spec);
+    return settled;
+  }
+
+  close(): void {
+    this.#stopListening();
+  }
+
+  #run(): IncomingRun {
+    return { vm: this.vm, order: this.#order, log: this.#log, stores: this.#stores, staged: this.#staged };
+  }
+}
