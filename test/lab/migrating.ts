@@ -43,7 +43,10 @@ export async function inGuest(vm: RunningVm, script: string, args: readonly stri
   return stdout;
 }
 
-/** Sections of `@ NAME` and lines. Words in brackets keep the patterns from finding themselves. */
+/**
+ * Sections of `@ NAME` and lines. Words in brackets keep the patterns from finding themselves, and paths are looked at
+ * from above them, as several looks may run at once: none must find another.
+ */
 const LOOK = `
 say() { printf '@ %s\\n' "$1"; }
 dev=$1
@@ -55,7 +58,7 @@ say qdiscs; tc qdisc show dev "$dev"
 say alias; cat "/sys/class/net/$dev/ifalias"
 say sysctls; cd /proc/sys/net; grep . "ipv4/conf/$dev/arp_notify" "ipv4/conf/$dev/rp_filter" "ipv6/conf/$dev/accept_ra"
 say interfaces; cd /sys/class/net; ls -d */
-say files; find /run/shadowferry /run/systemd/network 2>/dev/null | grep -v '^/run/shadowferry$'
+say files; cd /run; find shadowferry systemd/network 2>/dev/null | grep -v '^shadowferry$'
 say processes
 for found in $(grep -l -e 'run/shadowferr[y]' -e 'monitor.lin[k]' /proc/[0-9]*/cmdline 2>/dev/null); do
   echo "$found $(tr '\\0' ' ' <"$found") $(cut -d' ' -f3,4 "\${found%cmdline}stat")"
