@@ -60,8 +60,8 @@ export interface Run extends Dependencies, RunLog {
 }
 
 /** The move of a NIC by its id. @throws INTERNAL when it does not move */
-export function moveOf(run: Run, nic: string): NicMove {
-  const found = run.nics.find((move) => move.nic.id === nic);
+export function moveOf({ nics }: { readonly nics: readonly NicMove[] }, nic: string): NicMove {
+  const found = nics.find((move) => move.nic.id === nic);
   if (found === undefined) throw new ShadowferryError('INTERNAL', { why: `NIC "${nic}" does not move` });
   return found;
 }

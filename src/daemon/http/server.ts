@@ -83,6 +83,18 @@ function answer(reply: FastifyReply, status: number, body: string): FastifyReply
     .send(body);
 }
 
+/** What the calls share that every viewer may make and that are not in the contract. */
+function view(url: string, operation: string) {
+  return {
+    method: 'GET' as const,
+    url,
+    config: { operation, needs: 'viewer' as const },
+    preParsing: async (request: FastifyRequest) => {
+      authorize(request, 'viewer');
+    },
+  };
+}
+
 /** Makes the server. It listens nowhere yet; `app.routing` takes requests once it is ready. */
 export async function makeApp(options: AppOptions) {
   const { handlers, identities, hub, idempotency, metrics, log } = options;
@@ -194,12 +206,7 @@ export async function makeApp(options: AppOptions) {
   for (const operation of operations()) mount(operation, handlers[operation]);
 
   app.route({
-    method: 'GET',
-    url: '/v1/events',
-    config: { operation: 'events', needs: 'viewer' },
-    preParsing: async (request) => {
-      authorize(request, 'viewer');
-    },
+    ...view('/v1/events', 'events'),
     handler: async (request, reply) => {
       const principal = authorize(request, 'viewer');
       if (principal === undefined) throw new ShadowferryError('UNAUTHENTICATED', { why: 'nothing says it' });
@@ -215,21 +222,11 @@ export async function makeApp(options: AppOptions) {
   });
   const document = JSON.stringify(apiDocument(options.version));
   app.route({
-    method: 'GET',
-    url: '/openapi.json',
-    config: { operation: 'document', needs: 'viewer' },
-    preParsing: async (request) => {
-      authorize(request, 'viewer');
-    },
+    ...view('/openapi.json', 'document'),
     handler: async (_request, reply) => reply.type('application/json; charset=utf-8').send(document),
   });
   app.route({
-    method: 'GET',
-    url: '/metrics',
-    config: { operation: 'metrics', needs: 'viewer' },
-    preParsing: async (request) => {
-      authorize(request, 'viewer');
-    },
+    ...view('/metrics', 'metrics'),
     handler: async (_request, reply) => {
       metrics.streams.set(hub.readers);
       return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());

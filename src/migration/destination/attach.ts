@@ -1,22 +1,15 @@
 /** The destination plugs its devices into the same PCI slots; the programs in the guest do the rest by themselves. */
 import { together } from '../../base/together.ts';
-import { reasonOf, ShadowferryError, toShadowferryError } from '../../errors.ts';
+import { reasonOf, type ShadowferryError, toShadowferryError } from '../../errors.ts';
 import { replayAgain } from '../../shadow/net/guest.ts';
 import { attachWithRetries } from '../plug.ts';
-import { type NicMove, nicMark, nicStep, step, waitAfter, warn } from '../run.ts';
+import { moveOf, nicMark, nicStep, step, waitAfter, warn } from '../run.ts';
 import type { Attached, Replayed, StagedNic } from './destination.ts';
 import type { IncomingRun } from './local-incoming.ts';
 
-/** The move of a staged NIC. @throws INTERNAL when it was not ordered */
-export function moveOf({ order }: IncomingRun, { nic }: Pick<StagedNic, 'nic'>): NicMove {
-  const found = order.nics.find((move) => move.nic.id === nic);
-  if (found === undefined) throw new ShadowferryError('INTERNAL', { why: `NIC "${nic}" was not ordered` });
-  return found;
-}
-
 function attachNic(run: IncomingRun, staged: StagedNic, onCarrier: () => void): Promise<Replayed> {
   const { vm, log, order } = run;
-  const move = moveOf(run, staged);
+  const move = moveOf(order, staged.nic);
   const { nic, target } = move;
   const { attachMs: waitMs, attachTries: tries } = order.limits;
   const { continuity } = staged.plan;

@@ -10,9 +10,8 @@ import { wantedAfter } from '../../shadow/net/wanted.ts';
 import { awaitManager, GIVING_BACK } from '../guest-manager.ts';
 import { learn } from '../knowledge.ts';
 import { persistNic, withoutDevice } from '../persist.ts';
-import { keepShadow, nicStep, programDirectory, waitAfter, warn } from '../run.ts';
+import { keepShadow, moveOf, nicStep, programDirectory, waitAfter, warn } from '../run.ts';
 import { channelOf, type RunningVm } from '../vm.ts';
-import { moveOf } from './attach.ts';
 import type { NicSettled, Replayed, StagedNic } from './destination.ts';
 import type { IncomingRun } from './local-incoming.ts';
 
@@ -29,7 +28,7 @@ export async function endProgram(vm: RunningVm, nic: string, waitMs: number): Pr
 async function settleNic(run: IncomingRun, staged: StagedNic, replayed: Replayed): Promise<NicSettled> {
   const { vm, order, log, stores } = run;
   const { nic, shadow, plan, manager } = staged;
-  const move = moveOf(run, staged);
+  const move = moveOf(order, nic);
   const waitMs = order.limits.agentMs * order.nics.length;
   await nicStep(log, move, 'settle', GIVING_BACK, {}, async () => {
     await vm.agent.waitReady({ signal: waitAfter("the guest's network manager", GIVEBACK_MS) });
