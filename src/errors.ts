@@ -438,6 +438,17 @@ export const CATALOGUE = {
     what: 'the ownership store cannot be reached: {why}',
     fix: 'VMs run on, and none was handed over. Check the store ("etcdctl endpoint health", or the disk of a local file) and the way to it, and try again.',
   },
+  PEER_UNREACHABLE: {
+    kind: 'failed',
+    what: 'the daemon of host "{host}" ({address}) does not answer: {why}',
+    fix: 'VMs run on. Look whether the daemon runs there ("systemctl status shadowferry"), at the way to it, and at the certificates of both; what is open is taken to its end when it answers again.',
+  },
+  JOURNAL_UNWRITABLE: {
+    kind: 'failed',
+    what: 'the journal cannot be written: {why}',
+    fix: 'Make room where the state is kept, or look at that disk. What was under way before the hand-over was taken back; what was handed over went on.',
+    status: 507,
+  },
   HANDOVER_UNKNOWN: {
     kind: 'failed',
     what: 'whether VM "{vm}" was handed over to host "{host}" is not known (attempt {attempt}): {why}',

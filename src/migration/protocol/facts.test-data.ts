@@ -4,7 +4,7 @@ import { type DestinationFacts, SOURCE_PEERS } from './destination-recovery.ts';
 import { INCOMING_KINDS, type IncomingState } from './incoming.ts';
 import { DESTINATION_VIEWS, MEMORY_VIEWS, SOURCE_VIEWS } from './qemu-view.ts';
 import { STANDINGS } from './record.ts';
-import type { DestinationPeer, SourceFacts } from './source-recovery.ts';
+import type { PeerState, SourceFacts } from './source-recovery.ts';
 
 const BOTH = [false, true] as const;
 
@@ -24,7 +24,7 @@ export const STATES: readonly State[] = [
   ),
 ];
 
-const PEERS: readonly DestinationPeer[] = [...INCOMING_STATES, { kind: 'unknown' }, { kind: 'unreachable' }];
+const PEERS: readonly PeerState[] = [...INCOMING_STATES, { kind: 'unknown' }, { kind: 'unreachable' }];
 
 export function* allSourceFacts(): Generator<SourceFacts> {
   for (const state of STATES)

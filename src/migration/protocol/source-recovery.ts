@@ -10,7 +10,7 @@ import type { Standing } from './record.ts';
 import { firstRule, type Rule } from './rules.ts';
 
 /** What the destination's daemon says: its journal. `unknown`: it never heard of the migration. */
-export type DestinationPeer = IncomingState | { kind: 'unknown' } | { kind: 'unreachable' };
+export type PeerState = IncomingState | { kind: 'unknown' } | { kind: 'unreachable' };
 
 export interface SourceFacts {
   /** The state in our journal. */
@@ -27,7 +27,7 @@ export interface SourceFacts {
   device: boolean;
   /** Whether the source's devices are still claimed for the VM. */
   claims: boolean;
-  peer: DestinationPeer;
+  peer: PeerState;
   /** The peer has been unreachable for `PROTOCOL_MS.patience`. */
   patienceOver: boolean;
 }

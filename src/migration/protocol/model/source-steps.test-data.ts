@@ -2,7 +2,7 @@
 import type { Event } from '../../machine.ts';
 import type { Step } from '../explore.ts';
 import type { Standing } from '../record.ts';
-import type { DestinationPeer, SourceDecision } from '../source-recovery.ts';
+import type { PeerState, SourceDecision } from '../source-recovery.ts';
 import type { Rules } from './rules.test-data.ts';
 import { FLYING, runsAtSource, SENT, saidStates, type World } from './world.test-data.ts';
 
@@ -101,8 +101,8 @@ function goOn(w: World): Steps {
   return [step('source: lets both QEMUs go on', w, { sourceQemu: 'sending', runWhenLoaded: true })];
 }
 
-function peers(w: World): DestinationPeer[] {
-  const old: DestinationPeer[] = [{ kind: 'unreachable' }, ...saidStates(w.said)];
+function peers(w: World): PeerState[] {
+  const old: PeerState[] = [{ kind: 'unreachable' }, ...saidStates(w.said)];
   return w.destination === undefined && w.destinationUp ? [...old, { kind: 'unknown' }] : old;
 }
 
