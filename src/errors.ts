@@ -268,6 +268,34 @@ export const CATALOGUE = {
     what: 'VM "{vm}" already has a migration under way ({id})',
     fix: 'Wait for it, or cancel it.',
   },
+  DESTINATION_BUSY: {
+    kind: 'refused',
+    what: 'host "{host}" takes no further VM now: {why}',
+    fix: 'A migration that was asked for at a daemon waits and is tried again by itself; else try again later.',
+    status: 503,
+  },
+  QUEUE_FULL: {
+    kind: 'refused',
+    what: 'the queue of host "{host}" is full: {max} wait',
+    fix: 'Ask again when some have ended ("shadowferry migrations --watch"); queue.waiting of the configuration sets how many may wait.',
+    status: 503,
+  },
+  QUEUE_SHARE: {
+    kind: 'refused',
+    what: '{max} migrations that "{principal}" asked for wait on host "{host}" already',
+    fix: 'Ask again when some have ended; queue.waitingPerPrincipal of the configuration sets how many may wait.',
+    status: 429,
+  },
+  CANCEL_LATE: {
+    kind: 'refused',
+    what: 'migration {id} cannot be cancelled: {why}',
+    fix: 'Let it end; "shadowferry explain {id}" tells what happened.',
+  },
+  NOT_HELD: {
+    kind: 'refused',
+    what: 'migration {id} does not wait for a confirmation: {why}',
+    fix: 'Look at it with "shadowferry explain {id}"; only one that was asked for with "hold" waits, before the hand-over.',
+  },
   WATCHED_ALREADY: {
     kind: 'refused',
     what: 'VM "{vm}" is watched already, by process {pid}',

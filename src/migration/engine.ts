@@ -1,5 +1,4 @@
 /** Performs one migration: the phases in the order of the transition table, the journal, and the way back. */
-import { randomBytes } from 'node:crypto';
 import { ShadowferryError, toShadowferryError } from '../errors.ts';
 import type { Ownership } from '../ownership/store.ts';
 import { stopAnswering } from './absence.ts';
@@ -7,6 +6,7 @@ import type { Incoming } from './destination/destination.ts';
 import type { MigrationEvent, ProgressEvent } from './events.ts';
 import { handOverSurely } from './hand-over.ts';
 import { NOTE } from './history.ts';
+import { newId } from './id.ts';
 import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
 import { resolveTargets } from './match.ts';
 import { attach } from './phases/attach.ts';
@@ -163,7 +163,7 @@ export async function migrateVm(request: MigrationRequest, dependencies: Depende
     nics.push({ nic, target, model });
   }
   const timeline = new Timeline();
-  const id = `m${Date.now().toString(36)}${randomBytes(3).toString('hex')}`;
+  const id = dependencies.id ?? newId('migration');
   const progress: ProgressEvent[] = [];
   const emit = (event: MigrationEvent) => {
     if (event.type === 'progress') progress.push(event);

@@ -19,6 +19,8 @@ import type { RunningVm } from './vm.ts';
 
 /** What the engine is given to work with. */
 export interface Dependencies {
+  /** Of the migration, for who must know it beforehand; a new one when it is left out. */
+  id?: string | undefined;
   journal: Journal;
   ownership: OwnershipStore;
   abilities: AbilityStore;
@@ -52,6 +54,7 @@ export interface RunLog {
 }
 
 export interface Run extends Dependencies, RunLog {
+  readonly id: string;
   readonly emit: (event: MigrationEvent) => void;
   readonly journal: Journal;
   readonly request: MigrationRequest;

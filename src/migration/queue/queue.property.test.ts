@@ -72,8 +72,8 @@ class Simulation {
       this.#limits,
     );
     assert.equal(start.length + places.length, waiting.length, 'each job begins or has a place');
-    assert.equal(new Set([...start, ...places.map(({ id }) => id)]).size, waiting.length);
-    for (const id of start) this.#begin(id);
+    assert.equal(new Set([...start, ...places].map(({ id }) => id)).size, waiting.length);
+    for (const { id } of start) this.#begin(id);
     this.#check();
     const free = this.#limits.outgoing - this.running.filter(this.#moves).length;
     assert.ok(this.running.length > 0 || free === 0 || this.#onlyLater(), 'something begins while it can');

@@ -37,12 +37,12 @@ export interface QueueLimits {
   link: number;
 }
 
-export interface QueueView {
+export interface QueueView<J extends WaitingJob = WaitingJob> {
   nowMs: number;
-  waiting: readonly WaitingJob[];
+  waiting: readonly J[];
   running: readonly BusyJob[];
-  /** Why a VM cannot be taken now, as it is held or not here; undefined when it can. */
-  blocked: (vm: string) => string | undefined;
+  /** Why the VM of a job cannot be taken now, as it is held or not here; undefined when it can. */
+  blocked: (job: J) => string | undefined;
 }
 
 /** Where a job stands: `position` counts from 1, in the order in which jobs would begin if nothing else were in the way. */
@@ -52,9 +52,9 @@ export interface Place {
   reason: string;
 }
 
-export interface Survey {
+export interface Survey<J extends WaitingJob = WaitingJob> {
   /** Jobs that may begin now, in this order; together they keep the limits. */
-  start: string[];
+  start: J[];
   /** All others. */
   places: Place[];
   /** When to look again though nothing happened, ms since the epoch; undefined: never. */
@@ -62,7 +62,7 @@ export interface Survey {
 }
 
 /** The jobs in the order of their turns. */
-export function inOrder(waiting: readonly WaitingJob[]): WaitingJob[] {
+export function inOrder<J extends WaitingJob>(waiting: readonly J[]): J[] {
   const of = Map.groupBy(waiting, ({ principal }) => principal);
   const placed = [...of.values()].flatMap((jobs) => {
     // the principal's turns stay where they are; which of its jobs takes which, its VMs decide
@@ -75,13 +75,13 @@ export function inOrder(waiting: readonly WaitingJob[]): WaitingJob[] {
 
 const isMove = ({ source, destination }: Pick<BusyJob, 'source' | 'destination'>) => source !== destination;
 
-class Surveyor {
-  readonly #view: QueueView;
+class Surveyor<J extends WaitingJob> {
+  readonly #view: QueueView<J>;
   readonly #limits: QueueLimits;
   readonly #busy: BusyJob[];
-  readonly #firstOf: ReadonlyMap<string, WaitingJob>;
+  readonly #firstOf: ReadonlyMap<string, J>;
 
-  constructor(view: QueueView, limits: QueueLimits) {
+  constructor(view: QueueView<J>, limits: QueueLimits) {
     this.#view = view;
     this.#limits = limits;
     this.#busy = [...view.running];
@@ -90,20 +90,20 @@ class Surveyor {
   }
 
   /** Why a job may not begin now; undefined when it may, and then it counts as begun. */
-  take(job: WaitingJob): string | undefined {
+  take(job: J): string | undefined {
     const why = this.#why(job);
     if (why === undefined) this.#busy.push(job);
     return why;
   }
 
-  #why(job: WaitingJob): string | undefined {
+  #why(job: J): string | undefined {
     const { vm, source, destination, putBack, notBeforeMs } = job;
     const busy = this.#busy.find((other) => other.vm === vm);
     if (busy !== undefined) return `VM "${vm}" has one under way (${busy.id})`;
     const before = this.#firstOf.get(vm);
     if (before !== undefined && before.id !== job.id)
       return `${before.id} is about the same VM and came before it`;
-    const blocked = this.#view.blocked(vm);
+    const blocked = this.#view.blocked(job);
     if (blocked !== undefined) return blocked;
     if (notBeforeMs > this.#view.nowMs) {
       const seconds = Math.ceil((notBeforeMs - this.#view.nowMs) / 1000);
@@ -120,13 +120,13 @@ class Surveyor {
 }
 
 /** Looks at the whole queue. */
-export function survey(view: QueueView, limits: QueueLimits): Survey {
+export function survey<J extends WaitingJob>(view: QueueView<J>, limits: QueueLimits): Survey<J> {
   const surveyor = new Surveyor(view, limits);
-  const start: string[] = [];
+  const start: J[] = [];
   const places: Place[] = [];
   for (const job of inOrder(view.waiting)) {
     const reason = surveyor.take(job);
-    if (reason === undefined) start.push(job.id);
+    if (reason === undefined) start.push(job);
     else places.push({ id: job.id, position: places.length + 1, reason });
   }
   const later = view.waiting.map(({ notBeforeMs }) => notBeforeMs).filter((at) => at > view.nowMs);

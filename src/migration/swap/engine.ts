@@ -1,11 +1,11 @@
 /** Performs one swap or rescue: the phases in the order of the transition table, the journal, and the way back. */
-import { randomBytes } from 'node:crypto';
 import { ShadowferryError, toShadowferryError } from '../../errors.ts';
 import type { AbilityStore } from '../../shadow/net/abilities.ts';
 import type { Outcome } from '../../shadow/net/model.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import type { ShadowStore } from '../../shadow/store/store.ts';
 import type { MigrationEvent } from '../events.ts';
+import { newId } from '../id.ts';
 import type { Journal } from '../journal.ts';
 import { type Ending, type Event, initialState, type State } from '../machine.ts';
 import { foreseenOutcomes, shadowOutcomes } from '../outcomes.ts';
@@ -19,6 +19,8 @@ import type { LastKnown, SwapRun } from './run.ts';
 import type { SwapSite } from './site.ts';
 
 export interface SwapDependencies {
+  /** Of the swap, for who must know it beforehand; a new one when it is left out. */
+  id?: string | undefined;
   site: SwapSite;
   journal: Journal;
   abilities: AbilityStore;
@@ -159,7 +161,7 @@ export async function swapDevice(
   dependencies: SwapDependencies,
 ): Promise<MigrationResult> {
   const { site, journal, abilities, shadows, emit, cancel, lastKnown, armed } = dependencies;
-  const id = `${request.kind === 'swap' ? 's' : 'r'}${Date.now().toString(36)}${randomBytes(3).toString('hex')}`;
+  const id = dependencies.id ?? newId(request.kind);
   const run: SwapRun = {
     ...{ id, journal, abilities, shadows, emit, cancel, request, site, lastKnown, armed },
     timeline: new Timeline(),
