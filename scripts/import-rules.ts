@@ -17,7 +17,8 @@ export interface Violation {
 const ROWS: readonly (readonly string[])[] = [
   ['cli.ts'],
   ['commands'],
-  ['daemon', 'lab'],
+  ['lab'],
+  ['daemon'],
   ['report'],
   ['observe'],
   ['migration'],

@@ -1,0 +1,151 @@
+/** A real etcd for the lab: one member or three, in a namespace of their own, with their data in the lab's directory. */
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import { deadline } from '../base/deadline.ts';
+import { exec } from '../base/exec.ts';
+import { identify, type ProcessIdentity, signalProcess, spawnDetached } from '../base/process.ts';
+import { ShadowferryError } from '../errors.ts';
+import { inNamespace } from './network/network.ts';
+import { storeAddress } from './store-network.ts';
+
+const CLIENT_PORT = 2379;
+const PEER_PORT = 2380;
+const START_MS = 60_000;
+
+interface Member {
+  name: string;
+  client: string;
+  peer: string;
+  log: string;
+  process: ProcessIdentity | undefined;
+}
+
+const Statuses = z.array(
+  z.object({
+    Endpoint: z.string(),
+    Status: z.object({ header: z.object({ member_id: z.number() }), leader: z.number().optional() }),
+  }),
+);
+
+const Entries = z.object({ kvs: z.array(z.object({ key: z.string(), value: z.string() })).default([]) });
+
+export class LabEtcd {
+  readonly #netns: string;
+  readonly #directory: string;
+  readonly #members: Member[];
+
+  private constructor(netns: string, directory: string, count: number) {
+    this.#netns = netns;
+    this.#directory = directory;
+    this.#members = Array.from({ length: count }, (_, n) => ({
+      name: `m${n}`,
+      client: `http://${storeAddress(n)}:${CLIENT_PORT}`,
+      peer: `http://${storeAddress(n)}:${PEER_PORT}`,
+      log: join(directory, `m${n}.log`),
+      process: undefined,
+    }));
+  }
+
+  /** Starts the members and waits until they have a leader; they end with their namespace. @throws DEADLINE, TOOL_MISSING */
+  static async start(netns: string, directory: string, count: 1 | 3): Promise<LabEtcd> {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const etcd = new LabEtcd(netns, directory, count);
+    for (const member of etcd.#members) etcd.#startMember(member);
+    await etcd.healthy();
+    return etcd;
+  }
+
+  /** What a daemon's configuration names. */
+  get endpoints(): string[] {
+    return this.#members.map(({ client }) => client);
+  }
+
+  #startMember(member: Member): void {
+    const cluster = this.#members.map(({ name, peer }) => `${name}=${peer}`).join(',');
+    const started = spawnDetached(
+      inNamespace(this.#netns, [
+        'etcd',
+        ...['--name', member.name, '--data-dir', join(this.#directory, member.name)],
+        ...['--listen-client-urls', member.client, '--advertise-client-urls', member.client],
+        ...['--listen-peer-urls', member.peer, '--initial-advertise-peer-urls', member.peer],
+        ...['--initial-cluster', cluster, '--initial-cluster-token', this.#directory],
+        ...['--heartbeat-interval', '100', '--election-timeout', '1000', '--logger', 'zap'],
+        ...['--log-outputs', 'stderr', '--log-level', 'warn'],
+      ]),
+      member.log,
+    );
+    started.release();
+    member.process = identify(started.pid);
+  }
+
+  /** The running members as they see themselves. */
+  async #statuses(signal: AbortSignal): Promise<z.infer<typeof Statuses>> {
+    const { stdout } = await this.#control(['endpoint', 'status'], signal);
+    try {
+      return Statuses.parse(JSON.parse(stdout));
+    } catch {
+      return []; // none answered yet
+    }
+  }
+
+  /** Waits until all members that run agree that there is a leader. @throws DEADLINE */
+  async healthy(): Promise<void> {
+    const signal = deadline('the members of etcd', START_MS);
+    const wanted = this.#members.filter(({ process }) => process !== undefined).length;
+    for (;;) {
+      const seen = await this.#statuses(signal);
+      if (seen.filter(({ Status }) => Status.leader !== undefined && Status.leader !== 0).length === wanted)
+        return;
+      for (const { process, name, log } of this.#members) {
+        if (process === undefined || identify(process.pid) !== undefined) continue;
+        const stderr = readFileSync(log, 'utf8').slice(-500);
+        throw new ShadowferryError('COMMAND_FAILED', { command: `etcd ${name}`, code: 1, stderr });
+      }
+      signal.throwIfAborted();
+      await delay(50, undefined, { signal });
+    }
+  }
+
+  /** Runs etcdctl against all members that run. */
+  #control(words: readonly string[], signal: AbortSignal) {
+    const asked = this.#members.filter(({ process }) => process !== undefined).map(({ client }) => client);
+    const argv = [
+      'etcdctl',
+      ...['--endpoints', asked.join(','), '--command-timeout', '2s', '--write-out', 'json'],
+      ...words,
+    ];
+    const env = { ...process.env, ETCDCTL_API: '3' };
+    return exec(inNamespace(this.#netns, argv), { env, allowFailure: true, signal });
+  }
+
+  /** Keys and values below a prefix, as etcd has them: a look from outside, over no link that can be cut. */
+  async entries(prefix: string): Promise<Map<string, string>> {
+    const signal = deadline('a look into etcd', START_MS);
+    const { code, stdout, stderr } = await this.#control(['get', '--prefix', prefix], signal);
+    if (code !== 0) throw new ShadowferryError('COMMAND_FAILED', { command: 'etcdctl get', code, stderr });
+    const text = (base64: string) => Buffer.from(base64, 'base64').toString('utf8');
+    return new Map(Entries.parse(JSON.parse(stdout)).kvs.map(({ key, value }) => [text(key), text(value)]));
+  }
+
+  /** Ends the member that leads, at once, as a power cut does. @returns its name, for `restart` */
+  async killLeader(): Promise<string> {
+    const seen = await this.#statuses(deadline('the leader of etcd', START_MS));
+    const leading = seen.find(({ Status }) => Status.leader === Status.header.member_id);
+    const member = this.#members.find(({ client }) => client === leading?.Endpoint);
+    if (member?.process === undefined)
+      throw new ShadowferryError('INTERNAL', { why: 'no member of etcd says that it leads' });
+    signalProcess(member.process, 'SIGKILL');
+    member.process = undefined;
+    return member.name;
+  }
+
+  /** Starts a member that was ended, with the data that it had, and waits until all agree. */
+  async restart(name: string): Promise<void> {
+    const member = this.#members.find((each) => each.name === name);
+    if (member === undefined || member.process !== undefined) return;
+    this.#startMember(member);
+    await this.healthy();
+  }
+}
