@@ -210,6 +210,11 @@ export const CATALOGUE = {
     fix: 'Allow guest-exec and guest-exec-status in the configuration of the guest\'s agent (allow-rpcs or block-rpcs; on RHEL /etc/sysconfig/qemu-ga), or give the VM an SSH access: "guest" in its spec.',
   },
   GUEST_LACKS: { kind: 'missing', what: 'the guest lacks {what}', fix: '{how}' },
+  NETWORK_MISSING: {
+    kind: 'missing',
+    what: 'network "{network}" is not there on host "{host}": {why}',
+    fix: 'Make the bridge on that host, or name it under "networks" in the configuration of its daemon.',
+  },
   CAPABILITY_MISSING: {
     kind: 'missing',
     what: 'QEMU {version} does not offer {capability}',
@@ -252,6 +257,31 @@ export const CATALOGUE = {
     kind: 'refused',
     what: 'VM "{vm}" may not be started on host "{host}": {why}',
     fix: 'Start it on its owner. How to take a VM over from a host that is dead for certain stands in docs/ownership.md.',
+  },
+  VM_BUSY: {
+    kind: 'refused',
+    what: 'VM "{vm}" is busy on host "{host}": {what}',
+    fix: 'Wait until that has ended, or cancel it; nothing was changed.',
+  },
+  VM_EXISTS: {
+    kind: 'refused',
+    what: 'there is a VM "{vm}" on host "{host}" already ({state})',
+    fix: 'Take another name, or forget that one first ("shadowferry vm forget {vm}").',
+  },
+  VM_STATE: {
+    kind: 'refused',
+    what: 'VM "{vm}" on host "{host}" is {state}: {why}',
+    fix: 'See "shadowferry vm show {vm}" for what can be done with it now.',
+  },
+  VM_LIMITED: {
+    kind: 'refused',
+    what: 'VM "{vm}" was adopted, and cannot be {what}: {why}',
+    fix: 'See "shadowferry vm show {vm}" for what it can and cannot do; a VM that is defined and started here can do everything.',
+  },
+  ADOPT_REFUSED: {
+    kind: 'refused',
+    what: 'the QEMU at {socket} is not adopted: {why}',
+    fix: 'Correct what is named; the VM runs on, and nothing was changed.',
   },
   STORE_LOGIN_REFUSED: {
     kind: 'refused',

@@ -27,16 +27,17 @@ export function tableName({ vm, nic }: Pick<Absent, 'vm' | 'nic'>): string {
  * nftables rules that answer TCP segments for the addresses where they come in from the network.
  * Segments that open or reset a connection pass: a connection being opened would fail at once on "unreachable",
  * while one that is open takes it as a hint (RFC 1122, 4.2.3.9).
- * @param device the interface that the VM's traffic comes in by
+ * @param devices the interfaces that the VM's traffic comes in by, at least one
  * @throws ShadowferryError INTERNAL for what is no address or no interface name; nothing else gets into the text.
  */
 export function unreachableRules(
   absent: Pick<Absent, 'vm' | 'nic'>,
-  device: string,
+  devices: readonly string[],
   addresses: readonly string[],
 ): string {
   const table = `netdev ${tableName(absent)}`;
-  if (!/^[A-Za-z0-9_.-]{1,15}$/.test(device)) {
+  for (const device of devices) {
+    if (/^[A-Za-z0-9_.-]{1,15}$/.test(device)) continue;
     throw new ShadowferryError('INTERNAL', { why: `"${device}" is no name for a rule` });
   }
   const rules = addresses.map((address) => {
@@ -49,8 +50,11 @@ export function unreachableRules(
     }
     return `add rule ${table} in ${family} daddr ${address} tcp flags & (syn | rst) == 0 reject with ${answer}`;
   });
-  const chain = `add chain ${table} in { type filter hook ingress device "${device}" priority -300; }`;
-  return `${[`add table ${table}`, `flush table ${table}`, chain, ...rules].join('\n')}\n`;
+  const names = devices.map((device) => `"${device}"`).join(', ');
+  const where = devices.length === 1 ? `device ${names}` : `devices = { ${names} }`;
+  const chain = `add chain ${table} in { type filter hook ingress ${where} priority -300; }`;
+  // made anew, as it may have been made for other devices
+  return `${[`add table ${table}`, `delete table ${table}`, `add table ${table}`, chain, ...rules].join('\n')}\n`;
 }
 
 /** Rules that remove what `unreachableRules` made, whether or not it is there. */

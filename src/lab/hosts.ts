@@ -62,7 +62,7 @@ export function labHost(options: LabHostOptions): Host {
             const input =
               addresses.length === 0
                 ? removalRules(absent)
-                : unreachableRules(absent, segmentOf(absent.network).uplink, addresses);
+                : unreachableRules(absent, [segmentOf(absent.network).uplink], addresses);
             await exec(inNamespace(netns, ['nft', '-f', '-']), { input });
           },
         }),
