@@ -4,7 +4,7 @@ import type { Sample } from './harness.ts';
 import { passive, samePairs } from './passive.ts';
 
 const sample = (cell: string, round: number, value: number): Sample => {
-  const names = ['inMiBs', 'outMiBs', 'inCpu', 'outCpu'];
+  const names = ['inMiBs', 'outMiBs', 'inWork', 'outWork'];
   const metrics = Object.fromEntries(names.map((name) => [name, value]));
   return { cell, round, load: 0, measurement: { metrics, flags: [], raw: null } };
 };
