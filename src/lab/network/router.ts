@@ -1,9 +1,6 @@
 /** An IPv6 router outside, where the VMs' peers are: dnsmasq, which advertises itself and the prefix of the network. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { spawnDetached } from '../../base/process.ts';
-import { ShadowferryError } from '../../errors.ts';
 import type { Lab } from '../lab.ts';
+import { startDnsmasq } from './dnsmasq.ts';
 import { DEVICE } from './names.ts';
 
 /** How often it says so unasked, seconds: the least that dnsmasq takes. In its first minute it may let 20 pass. */
@@ -14,31 +11,11 @@ export const PREFIX_SECONDS = 120;
 
 /** Starts the router on the lab's first network, where it is fe80::1 and the prefix fd77::/64; it ends with the lab. */
 export function startRouter(lab: Lab): void {
-  const log = join(lab.directory, 'router.log');
-  const child = spawnDetached(
-    lab.outside([
-      'dnsmasq',
-      '--keep-in-foreground',
-      '--conf-file=/dev/null',
-      '--user=',
-      '--pid-file=',
-      '--port=0',
-      '--bind-interfaces',
-      `--interface=${DEVICE.switch}`,
-      '--enable-ra',
-      `--dhcp-range=fd77::,ra-only,64,${PREFIX_SECONDS}`,
-      `--ra-param=${DEVICE.switch},${ADVERTISED_EVERY_SECONDS},${ROUTER_SECONDS}`,
-      `--dhcp-leasefile=${join(lab.directory, 'router.leases')}`,
-      '--log-facility=-',
-    ]),
-    log,
-  );
-  child.release();
-  void child.exited.then((how) => {
-    // ended by the lab's end it has nothing to say
-    if (how.startsWith('signal')) return;
-    console.error(`the lab's router ended (${how}): ${readFileSync(log, 'utf8').slice(-500)}`);
-  });
-  if (child.pid < 0)
-    throw new ShadowferryError('TOOL_MISSING', { tool: 'dnsmasq', install: 'apt-get install dnsmasq-base' });
+  const args = [
+    `--interface=${DEVICE.switch}`,
+    '--enable-ra',
+    `--dhcp-range=fd77::,ra-only,64,${PREFIX_SECONDS}`,
+    `--ra-param=${DEVICE.switch},${ADVERTISED_EVERY_SECONDS},${ROUTER_SECONDS}`,
+  ];
+  startDnsmasq(lab, { name: 'router', args });
 }
