@@ -1,6 +1,7 @@
 /** All calls of the API. What is here has a backend; what has none yet is not here. */
 import { z } from 'zod';
 import { Name } from '../config/model.ts';
+import { get, Nothing, Paged, Paging } from './contract-parts.ts';
 import type { Endpoint } from './endpoint.ts';
 import {
   Device,
@@ -20,32 +21,8 @@ import {
   Version,
 } from './model.ts';
 
-const Nothing = z.strictObject({});
-/** A request without a body has none. */
-const NoBody = z.undefined();
-
-const Paging = {
-  limit: z.coerce.number().int().min(1).max(200).default(50).describe('How many at most.'),
-  cursor: z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{1,400}$/, 'what `next` of the piece before said')
-    .optional()
-    .describe('Where to go on: `next` of the piece before.'),
-};
-
-function get<P extends z.ZodType, Q extends z.ZodType, A extends z.ZodType>(
-  path: string,
-  about: { tag: string; summary: string; needs?: Endpoint['needs'] },
-  shapes: { params: P; query: Q; answer: A },
-) {
-  const fixed = { method: 'GET', status: 200, idempotent: false, body: NoBody } as const;
-  const { tag, summary, needs = 'viewer' } = about;
-  return { ...fixed, path, tag, summary, needs, ...shapes };
-}
-
 const ById = z.strictObject({ id: PathId });
 const OfNic = { vm: PathId, nic: PathId };
-const Paged = z.strictObject(Paging);
 const VersionNumber = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 
 export const API = {
