@@ -13,11 +13,10 @@ import { attach } from './phases/attach.ts';
 import { copy } from './phases/copy.ts';
 import { detach } from './phases/detach.ts';
 import { type Preflight, preflight } from './phases/preflight.ts';
-import { reserve } from './phases/reserve.ts';
+import { handOverFrom, reserve } from './phases/reserve.ts';
 import { settle } from './phases/settle.ts';
 import { stage } from './phases/stage.ts';
 import { switchover } from './phases/switchover.ts';
-import type { HandOver } from './protocol/record.ts';
 import type { MigrationRequest } from './request.ts';
 import type { MigrationResult } from './result.ts';
 import { type Facts, resultOf } from './result-of.ts';
@@ -97,10 +96,6 @@ class Migration {
     if (cancel.aborted && !committed) return new ShadowferryError('CANCELLED', { phase }, { cause: thrown });
     return toShadowferryError(thrown);
   }
-}
-
-function handOverFrom(run: Run, { owned: { vm, owner, epoch } }: Preflight): HandOver {
-  return { id: run.id, vm, source: owner, destination: run.destination.name, epoch };
 }
 
 async function perform(m: Migration): Promise<void> {

@@ -32,7 +32,8 @@ const SCHEMAS = [
 `,
 ];
 
-const StepRow = z.object({
+/** A step as its row is read. */
+export const StepRow = z.object({
   seq: z.number().int(),
   phase: z.string(),
   name: z.string(),
@@ -63,6 +64,9 @@ export interface MigrationFilter {
   /** Only those under way, or only the others. */
   open?: boolean | undefined;
 }
+
+/** Where steps are written: the coordinator's journal, or that of the destination's half. */
+export type StepJournal = Pick<Journal, 'begin' | 'end' | 'note'>;
 
 const COLUMNS = 'seq, phase, name, status, undo, detail, begun, ended';
 

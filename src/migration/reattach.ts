@@ -56,7 +56,7 @@ const PROGRAM_MS = 5_000;
  * Makes sure that the program is in the guest, and that what it said before we came is read: the next event that is
  * waited for is a new one.
  */
-async function findProgram(vm: RunningVm, nic: string, waitMs: number): Promise<void> {
+export async function findProgram(vm: RunningVm, nic: string, waitMs: number): Promise<void> {
   const n = randomInt(1, 1_000_000);
   const signal = waitAfter('an answer of the replay program', waitMs);
   const channel = channelOf(vm, nic);

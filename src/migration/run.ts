@@ -10,7 +10,7 @@ import type { NetShadow } from '../shadow/net/model.ts';
 import type { SeenBy, ShadowStore } from '../shadow/store/store.ts';
 import type { DestinationHost } from './destination/destination.ts';
 import type { MigrationEvent } from './events.ts';
-import type { Journal } from './journal.ts';
+import type { Journal, StepJournal } from './journal.ts';
 import type { Phase } from './machine.ts';
 import type { MigrationRequest } from './request.ts';
 import type { Timeline } from './timeline.ts';
@@ -46,7 +46,7 @@ export interface NicMove {
 /** Where what happens in one run is written: what `step`, `decide` and `warn` need. */
 export interface RunLog {
   readonly id: string;
-  readonly journal: Journal;
+  readonly journal: StepJournal;
   readonly timeline: Timeline;
   readonly warnings: string[];
   readonly decisions: { atMs: number; action: string; reason: string }[];

@@ -13,6 +13,7 @@ import type { ManagerReport } from '../../shadow/net/manager/manager.ts';
 import type { DeviceIdentity, NetShadow, Outcome } from '../../shadow/net/model.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import type { OperationResult } from '../../shadow/net/verify.ts';
+import type { HandOver } from '../protocol/record.ts';
 import type { Limits } from '../request.ts';
 import type { NicMove, RunLog } from '../run.ts';
 import type { Undo } from '../undo.ts';
@@ -50,6 +51,8 @@ export interface Receiving {
 
 /** What the destination is told before it makes anything. */
 export interface Order {
+  /** From which record the VM is to be handed over. */
+  handOver: HandOver;
   /** The VM as the destination will run it. */
   spec: VmSpec;
   /** The direct NICs that move, each with its device there. */

@@ -37,9 +37,13 @@ const Listening = z.object({
 });
 
 async function listen(host: Host, vm: RunningVm, signal: AbortSignal): Promise<string> {
-  const { monitor } = vm.qemu;
   // the port is QEMU's choice, so that two migrations never want the same
-  await migrateIncoming(monitor, `tcp:${host.migrationAddress}:0`, { signal });
+  await migrateIncoming(vm.qemu.monitor, `tcp:${host.migrationAddress}:0`, { signal });
+  return listeningAt(vm, signal);
+}
+
+/** Where a QEMU takes a stream: the newest address, as it says. */
+export async function listeningAt({ qemu: { monitor } }: RunningVm, signal: AbortSignal): Promise<string> {
   const info = await monitor.execute('query-migrate', undefined, { schema: Listening, signal });
   const address = info['socket-address'][0];
   if (address === undefined) throw new ShadowferryError('INTERNAL', { why: 'QEMU listens nowhere' });

@@ -1,6 +1,7 @@
 /** Reserve: the destination claims the devices, makes the taps and starts a QEMU that waits, paused, for the stream. */
 import type { VmSpec } from '../../hypervisor/qemu/spec.ts';
 import type { Incoming } from '../destination/destination.ts';
+import type { HandOver } from '../protocol/record.ts';
 import type { Run } from '../run.ts';
 import type { Preflight } from './preflight.ts';
 
@@ -25,8 +26,21 @@ export function capabilitiesFor(preflight: Preflight): Record<string, boolean> {
   };
 }
 
+/** From which record this migration hands the VM over. */
+export function handOverFrom(
+  run: Pick<Run, 'id' | 'destination'>,
+  { owned: { vm, owner, epoch } }: Pick<Preflight, 'owned'>,
+): HandOver {
+  return { id: run.id, vm, source: owner, destination: run.destination.name, epoch };
+}
+
 export function reserve(run: Run, preflight: Preflight): Promise<Incoming> {
   const { limits, persist } = run.request;
-  const order = { spec: destinationSpec(run), nics: run.nics, capabilities: capabilitiesFor(preflight) };
+  const order = {
+    handOver: handOverFrom(run, preflight),
+    spec: destinationSpec(run),
+    nics: run.nics,
+    capabilities: capabilitiesFor(preflight),
+  };
   return run.destination.reserve({ ...order, limits, persist }, run, run.cancel);
 }
