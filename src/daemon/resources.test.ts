@@ -187,7 +187,7 @@ test('what another process writes into the journal is told: begun, each phase, e
     reader,
     (type, { id, phase }) => told.push(`${type} ${id} ${phase}`),
     (error) => assert.fail(String(error)),
-    3_600_000,
+    { everyMs: 3_600_000 },
   );
   t.after(() => tail.stop());
   open(writer, 'm1', 'web1');

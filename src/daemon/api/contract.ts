@@ -94,9 +94,9 @@ export const API = {
         ...Paging,
         vm: PathId.optional().describe('Only those of this VM.'),
         state: z
-          .enum(['open', 'ended'])
+          .enum(['queued', 'open', 'ended'])
           .optional()
-          .describe('Only those that are under way, or only the others.'),
+          .describe('Only those that wait, are under way, or are over.'),
       }),
       answer: pageOf(Migration),
     },

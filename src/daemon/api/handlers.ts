@@ -8,6 +8,8 @@ import type { Endpoint } from './endpoint.ts';
 export interface CallContext {
   principal: Principal | undefined;
   requestId: string;
+  /** Under which the answer is kept, where the call takes one and the client sent it. */
+  idempotencyKey: string | undefined;
 }
 
 /** The parts of a request, as they came. */

@@ -116,7 +116,26 @@ export const Migration = z
     destination: z.string(),
     nic: z.string().nullable().describe('Of a swap or rescue: the device that was replaced.'),
     with: z.string().nullable().describe('Of a swap or rescue: the device that took its place.'),
-    state: z.enum(['open', 'ended']),
+    state: z.enum(['queued', 'open', 'ended']),
+    queue: z
+      .object({
+        position: z.int().describe('1 is the first.'),
+        reason: z.string().describe('Why it has not begun.'),
+        tries: z.int().describe('How often it was put back.'),
+      })
+      .nullable()
+      .describe('Where it stands, while it waits.'),
+    held: z.boolean().describe('Whether it waits for a confirmation, with the VM paused.'),
+    copy: z
+      .object({
+        transferredBytes: z.number(),
+        remainingBytes: z.number(),
+        totalBytes: z.number(),
+        rateBps: z.number().describe('Bytes per second.'),
+        etaMs: z.number().nullable().describe('null: it would not end at this rate.'),
+      })
+      .nullable()
+      .describe('How far its memory is, while it is copied.'),
     phase: z.string().nullable().describe('Where it is, while it is open.'),
     committed: z.boolean().describe('Whether the destination owns the VM by it.'),
     createdMs: time,
@@ -135,6 +154,34 @@ export const MigrationDetail = Migration.extend({
   result: z.unknown().describe('The whole result; null while it is open.'),
 }).meta({ id: 'MigrationDetail' });
 export type MigrationDetail = z.infer<typeof MigrationDetail>;
+
+const OutcomeOfAttribute = z.object({
+  key: z.string(),
+  fate: z.enum(['restored', 'adapted', 'lost']),
+  value: z.string(),
+  now: z.string().optional(),
+  why: z.string().optional(),
+});
+
+export const Reattachment = z
+  .object({
+    vm: z.string(),
+    migration: z.string().nullable().describe('The degraded migration that ended with it.'),
+    nics: z.array(
+      z.object({
+        nic: z.string(),
+        action: z
+          .enum(['none', 'attached', 'settled'])
+          .describe('`settled`: only the comparison with the shadow was missing.'),
+        reason: z.string(),
+        device: z.object({ id: z.string(), model: z.string(), driver: z.string().optional() }),
+        outcomes: z.array(OutcomeOfAttribute),
+      }),
+    ),
+    said: z.array(z.string()).describe('What was done, in order.'),
+  })
+  .meta({ id: 'Reattachment' });
+export type Reattachment = z.infer<typeof Reattachment>;
 
 export const Step = z
   .object({

@@ -120,6 +120,18 @@ const Limits = z.strictObject({
   events: count(10_000_000).default(10_000).describe('Events that are kept, for readers that come back.'),
 });
 
+const Queue = z.strictObject({
+  outgoing: count(64).default(4).describe('Migrations that leave this host at once.'),
+  link: count(64).default(2).describe('Migrations from this host to one other at once.'),
+  incoming: count(64)
+    .default(4)
+    .describe('Migrations that come to this host at once; further ones wait at their sources.'),
+  waiting: count(100_000).default(1000).describe('Migrations that may wait here; more are refused with 503.'),
+  waitingPerPrincipal: count(100_000)
+    .default(250)
+    .describe('Of these, those that one principal asked for; more are refused with 429.'),
+});
+
 const Peer = z.strictObject({
   name: Name.describe('Name of the other host, as its certificate says it.'),
   address: address.describe('Where its daemon listens.'),
@@ -172,6 +184,7 @@ export const DaemonConfig = z
       })
       .prefault({}),
     limits: Limits.prefault({}),
+    queue: Queue.prefault({}).describe('How many migrations are under way, and how many may wait.'),
     peers: z.array(Peer).max(1024).default([]).describe('Other hosts that run a daemon.'),
     log: z
       .strictObject({

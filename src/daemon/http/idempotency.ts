@@ -68,6 +68,14 @@ export class Idempotency {
     });
   }
 
+  /** Requests that an earlier process did not answer. */
+  interrupted(): { principal: string; key: string }[] {
+    return this.#db
+      .prepare('SELECT principal, key FROM kept WHERE status IS NULL AND run <> ?')
+      .all(this.#run)
+      .map((row) => z.object({ principal: z.string(), key: z.string() }).parse(row));
+  }
+
   finish(principal: string, key: string, answer: KeptAnswer): void {
     this.#db
       .prepare('UPDATE kept SET status = ?, body = ? WHERE principal = ? AND key = ?')

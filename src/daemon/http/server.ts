@@ -183,8 +183,9 @@ export async function makeApp(options: AppOptions) {
         // a request without a body is one with an empty one
         const body = method === 'POST' ? (request.body ?? {}) : undefined;
         const act = prepare({ params: request.params, query: request.query, body });
-        const context = { principal: callers.get(request)?.principal, requestId: request.id };
         const key = idempotent ? keyOf(request) : undefined;
+        const { principal } = callers.get(request) ?? {};
+        const context = { principal, requestId: request.id, idempotencyKey: key };
         if (key === undefined) return answer(reply, status, await act(context));
         const by = nameOf(request);
         const kept = idempotency.begin(by, key, Idempotency.hash(method, request.url, body));

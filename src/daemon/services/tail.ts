@@ -2,6 +2,7 @@
  * Tells of migrations that other processes of this machine write into the journal: when one begins, comes into another
  * phase, and ends.
  */
+import { summaryOf } from '../../migration/history.ts';
 import type { Journal, JournalMigration } from '../../migration/journal.ts';
 import { isCommitted, phaseOf } from '../../observe/explain.ts';
 
@@ -12,21 +13,34 @@ const BATCH = 200;
 
 export type Publish = (type: string, data: Record<string, unknown>) => void;
 
+/** What an entry of the journal is to who asked for it: `again` when it was a try that another one follows. */
+export type NameOf = (migration: JournalMigration) => { id: string; again: boolean };
+
+const itself: NameOf = ({ id }) => ({ id, again: false });
+
 export class JournalTail {
   readonly #journal: Journal;
   readonly #publish: Publish;
   readonly #timer: NodeJS.Timeout;
   readonly #onError: (error: unknown) => void;
+  readonly #nameOf: NameOf;
   #changes: number;
   /** Open ones, with the state that was told last. */
   #open: Map<string, string>;
   /** The newest that was told: when it was created, and its id. */
   #newest: readonly [number, string];
 
-  constructor(journal: Journal, publish: Publish, onError: (error: unknown) => void, everyMs = LOOK_MS) {
+  constructor(
+    journal: Journal,
+    publish: Publish,
+    onError: (error: unknown) => void,
+    options: { nameOf?: NameOf; everyMs?: number } = {},
+  ) {
+    const { nameOf = itself, everyMs = LOOK_MS } = options;
     this.#journal = journal;
     this.#publish = publish;
     this.#onError = onError;
+    this.#nameOf = nameOf;
     this.#changes = journal.changes();
     this.#open = new Map(journal.migrations({ open: true }).map(({ id, state }) => [id, state]));
     const [newest] = journal.page({}, 1);
@@ -92,8 +106,18 @@ export class JournalTail {
   }
 
   #say(type: string, migration: JournalMigration): void {
-    const { id, vm, source, destination, ending } = migration;
+    const { vm, source, destination, ending } = migration;
     const phase = phaseOf(migration) ?? null;
-    this.#publish(type, { id, vm, source, destination, phase, committed: isCommitted(migration), ending });
+    const { id, again } = this.#nameOf(migration);
+    if (again && ending !== null) return;
+    const how = { phase, committed: isCommitted(migration), ending };
+    const result = ending === null ? {} : endOf(migration);
+    this.#publish(type, { id, vm, source, destination, ...how, ...result });
   }
+}
+
+/** Of one that has ended: how long it took, and why it did not go as it was asked for. */
+function endOf(migration: JournalMigration): Record<string, unknown> {
+  const { totalMs = null, blackoutMs = null, error = null } = summaryOf(migration) ?? {};
+  return { totalMs, blackoutMs, error };
 }

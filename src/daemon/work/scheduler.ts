@@ -152,6 +152,11 @@ export class Scheduler {
     this.pump();
   }
 
+  /** Puts a job that broke off before it began into the queue again, with a pause. */
+  retry(job: Job, why: string): void {
+    this.#putBack(job, why, true);
+  }
+
   /** A job that was under way before is over; the journal has how. */
   conclude(job: Job): void {
     this.#options.store.end(job.id, this.#nowMs());
@@ -166,6 +171,11 @@ export class Scheduler {
   waiting(): Job[] {
     const position = ({ id }: Job) => this.#places.get(id)?.position ?? 0;
     return [...this.#waiting.values()].sort((a, b) => position(a) - position(b));
+  }
+
+  /** All that wait or are under way. */
+  open(): Job[] {
+    return [...this.waiting(), ...[...this.#running.values()].map(({ job }) => job)];
   }
 
   /** Where a waiting job stands; undefined for one that does not wait. */
