@@ -3,7 +3,7 @@
  * replay: it heeds the next advertisements, and connections by way of the router live on beyond all that was replayed.
  */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { exec } from '../../src/base/exec.ts';
 import { findProgram } from '../../src/base/find-program.ts';
 import { GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
@@ -56,15 +56,16 @@ ip -6 route show default dev "$1" >&2
 const needsRouter = (): { skip: string | false } =>
   findProgram('dnsmasq') === undefined ? { skip: 'needs dnsmasq' } : needsNetworkRights();
 
-describe('what a router advertises', needsRouter(), () => {
-  let lab: Lab;
-  let vm: RunningVm;
-  let address: string;
-
-  before(async () => {
-    lab = await Lab.create({ cacheDir: CACHE, devices: { a: ['e1000e'], b: ['vmxnet3'] }, log: console.log });
+/** A guest that learned its address from a router outside, which has a peer behind it. */
+async function bootBehindRouter(): Promise<{ lab: Lab; vm: RunningVm; address: string }> {
+  const lab = await Lab.create({
+    cacheDir: CACHE,
+    devices: { a: ['e1000e'], b: ['vmxnet3'] },
+    log: console.log,
+  });
+  try {
     startRouter(lab);
-    vm = await lab.boot({
+    const vm = await lab.boot({
       standby: 'none',
       setup: {
         plain: true,
@@ -72,29 +73,35 @@ describe('what a router advertises', needsRouter(), () => {
       },
     });
     const shown = await inGuest(vm, LEARNED, [GUEST_INTERFACE]);
-    address = /inet6 (fd77:\S+)\/64/.exec(shown)?.[1] ?? assert.fail(shown);
+    const address = /inet6 (fd77:\S+)\/64/.exec(shown)?.[1] ?? assert.fail(shown);
     await exec(lab.outside(['ip', 'address', 'add', `${BEHIND}/128`, 'dev', 'lo']));
     await exec(lab.outside(['ip', 'route', 'add', `${address}/128`, 'dev', DEVICE.switch, 'src', BEHIND]));
-  });
+    return { lab, vm, address };
+  } catch (error) {
+    await lab.dispose();
+    throw error;
+  }
+}
 
-  after(() => lab?.dispose());
-
+// most of the time is spent on waiting for advertisements and for the end of what was replayed
+describe('what a router advertises', { ...needsRouter(), concurrency: 2 }, () => {
   for (const continuity of ['replay', 'hold'] as const) {
     it(`${continuity}: is heeded again, and connections by way of the router live`, {
-      timeout: 2 * MIGRATION_MS,
+      timeout: 3 * MIGRATION_MS,
     }, async () => {
+      const { lab, vm, address } = await bootBehindRouter();
       const probes = startProbes({ enter: lab.outside([]), target: address, icmp: false, bulkRate: 100_000 });
       try {
         await probes.ready;
         const moved = await moveOver(lab, vm, { continuity });
-        vm = moved.vm;
         const began = Date.now();
         const { lost } = moved.result.shadow;
         assert.deepEqual(
           lost.filter(({ key }) => /^(route|address)\./.test(key)),
           [],
         );
-        const { stdout, stderr } = await vm.agent.exec(['/bin/sh', '-s', '--', GUEST_INTERFACE, address], {
+        const { agent } = moved.vm;
+        const { stdout, stderr } = await agent.exec(['/bin/sh', '-s', '--', GUEST_INTERFACE, address], {
           input: REFRESHED,
           env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
           timeoutMs: MIGRATION_MS + 30_000,
@@ -103,11 +110,12 @@ describe('what a router advertises', needsRouter(), () => {
         assert.match(stdout, /^route ([2-9]|\d\d+) address ([2-9]|\d\d+)\n$/, stderr);
         // beyond what was replayed
         const left = began + ROUTER_SECONDS * 1000 - Date.now();
-        if (left > 0) await inGuest(vm, 'sleep "$1"', [String(Math.ceil(left / 1000))]);
-        assert.match(await inGuest(vm, 'ip -6 route get "$1"', [BEHIND]), /via fe80::1 .*metric 1024/);
+        if (left > 0) await inGuest(moved.vm, 'sleep "$1"', [String(Math.ceil(left / 1000))]);
+        assert.match(await inGuest(moved.vm, 'ip -6 route get "$1"', [BEHIND]), /via fe80::1 .*metric 1024/);
         assertSurvived(await probes.stop());
       } finally {
         probes.kill();
+        await lab.dispose();
       }
     });
   }

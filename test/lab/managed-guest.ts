@@ -46,10 +46,21 @@ const SETTLED: Record<ManagerName, string> = {
   NetworkManager: 'nmcli -g GENERAL.STATE device show "$1" | grep -q "^100"',
 };
 
-/** Not configured after five minutes, it tells what there is. */
+/**
+ * Also until there is a carrier and the routes have noted it (`linkdown`): a manager may be done before the link is up.
+ * Not configured after five minutes, it tells what there is.
+ */
 const CONFIGURED = `
 n=0
-until { SETTLED; } && ip -4 route show default dev "$1" | grep -q .; do
+linked() {
+  [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" = 1 ] || return 1
+  case $(ip -4 route show dev "$1") in
+    *linkdown*) return 1 ;;
+    *default*) ;;
+    *) return 1 ;;
+  esac
+}
+until { SETTLED; } && linked "$1"; do
   n=$((n + 1))
   if [ $n -ge 300 ]; then
     { ip -d address; ip route; networkctl; nmcli device; nmcli connection; ifquery --state; journalctl -b -o cat -n 60; } 2>&1
