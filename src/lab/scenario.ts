@@ -31,7 +31,7 @@ export async function watchGuest(
   lab: Lab,
   bulkRate = 200_000,
   target = GUEST_ADDRESS,
-  options: Pick<ProbeOptions, 'readyMs' | 'finishMs'> = {},
+  options: Partial<Pick<ProbeOptions, 'readyMs' | 'finishMs' | 'everyMs' | 'icmp'>> = {},
 ): Promise<Probes> {
   const probes = startProbes({ enter: lab.outside([]), target, icmp: true, bulkRate, ...options });
   try {

@@ -8,7 +8,6 @@ import { channelPorts, nicIds } from '../../src/hypervisor/qemu/spec.ts';
 import { GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { Probes } from '../../src/lab/probe/probes.ts';
-import { watchGuest } from '../../src/lab/scenario.ts';
 import { channelOf, type RunningVm } from '../../src/migration/vm.ts';
 import { type AdoptOptions, adoptInterface, giveBackInterface } from '../../src/shadow/net/adopt.ts';
 import type { Outcome } from '../../src/shadow/net/model.ts';
@@ -21,6 +20,7 @@ import {
   lookIntoGuest,
   MIGRATION_MS,
   moveOver,
+  watchConnections,
 } from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
 
@@ -45,7 +45,7 @@ for (const standby of ['none', 'virtio'] as const) {
         log: console.log,
       });
       vm = await lab.boot({ standby });
-      probes = await watchGuest(lab);
+      probes = await watchConnections(lab);
       await delay(QUIET_MS);
       asBooted = await lookIntoGuest(vm);
     });

@@ -7,11 +7,11 @@ import { z } from 'zod';
 import { cacheDirectory } from '../../src/base/cache-dir.ts';
 import { deadline } from '../../src/base/deadline.ts';
 import type { Lab } from '../../src/lab/lab.ts';
-import { watchGuest } from '../../src/lab/scenario.ts';
 import { createStandingLab } from '../../src/lab/standing.ts';
 import { labStatus } from '../../src/lab/status.ts';
 import { disconnectVm } from '../../src/migration/vm.ts';
 import { makeState, objects, runCli } from './cli-process.ts';
+import { watchConnections } from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
 
 /** The guest loses its driver for the destination's device, as a guest may that was never prepared for it. */
@@ -100,7 +100,7 @@ describe('attach', needsNetworkRights(), () => {
 
   test('with the cause gone it gets its device, its shadow is compared, and its connections live', async () => {
     await inGuest(BRING_DRIVER_BACK);
-    const probes = await watchGuest(lab, 100_000);
+    const probes = await watchConnections(lab);
     try {
       const result = await runCli(state, ['attach', 'web1', '--json']);
       assert.equal(result.code, 0, result.stdout + result.stderr);

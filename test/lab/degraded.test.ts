@@ -4,9 +4,10 @@ import { test } from 'node:test';
 import { cacheDirectory } from '../../src/base/cache-dir.ts';
 import { queryStatus } from '../../src/hypervisor/qmp/commands.ts';
 import { Lab } from '../../src/lab/lab.ts';
-import { migrateInLab, watchGuest } from '../../src/lab/scenario.ts';
+import { migrateInLab } from '../../src/lab/scenario.ts';
 import { parseRequest } from '../../src/migration/request.ts';
 import { endVm } from '../../src/migration/vm.ts';
+import { watchConnections } from './migrating.ts';
 
 /** The guest loses its driver for the destination's device, as a guest may that was never prepared for it. */
 const HIDE_DRIVER = `
@@ -23,7 +24,7 @@ test('a device that the guest cannot drive: the VM runs on over its standby, deg
     log: () => {},
   });
   const vm = await lab.boot({ setup: { extra: HIDE_DRIVER } });
-  const probes = await watchGuest(lab, 100_000);
+  const probes = await watchConnections(lab);
   try {
     const limits = { attachMs: 2_000, attachTries: 2 };
     const request = parseRequest({ vm: 'web1', destination: 'b', limits });

@@ -10,7 +10,7 @@ import { exec } from '../../src/base/exec.ts';
 import { GUEST_ADDRESS6, GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { OUTSIDE_ADDRESS6 } from '../../src/lab/network/names.ts';
-import { type Probes, startProbes } from '../../src/lab/probe/probes.ts';
+import { type Probes, startProbes, UNHURRIED } from '../../src/lab/probe/probes.ts';
 import type { MigrationResult } from '../../src/migration/result.ts';
 import type { RunningVm } from '../../src/migration/vm.ts';
 import type { Continuity } from '../../src/shadow/net/plan-model.ts';
@@ -91,7 +91,7 @@ describe('what depends on the interface, with IPv6 alone', needsNetworkRights(),
     lab = await Lab.create({ cacheDir: CACHE, devices: { a: ['e1000e'], b: ['vmxnet3'] }, log: console.log });
     vm = await lab.boot({ setup: { extra: '$ip -4 address flush dev "$dev"' } });
     const target = GUEST_ADDRESS6;
-    probes = startProbes({ enter: lab.outside([]), target, icmp: false, bulkRate: 100_000 });
+    probes = startProbes({ ...UNHURRIED, enter: lab.outside([]), target });
     await probes.ready;
     await inGuest(vm, RULES);
     rules = await ruleSet();

@@ -5,7 +5,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { Probes } from '../../src/lab/probe/probes.ts';
-import { watchGuest } from '../../src/lab/scenario.ts';
 import type { MigrationResult } from '../../src/migration/result.ts';
 import type { RunningVm } from '../../src/migration/vm.ts';
 import {
@@ -20,6 +19,7 @@ import {
   MIGRATION_MS,
   moveOver,
   NOTHING,
+  watchConnections,
 } from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
 
@@ -43,7 +43,7 @@ describe('a standby with failover=on, continuity auto', needsNetworkRights(), ()
   before(async () => {
     lab = await Lab.create({ cacheDir: CACHE, devices: { a: ['e1000e'], b: ['vmxnet3'] }, log: console.log });
     vm = await lab.boot({ standby: 'failover' });
-    probes = await watchGuest(lab);
+    probes = await watchConnections(lab);
     await delay(QUIET_MS);
     asBooted = await lookIntoGuest(vm);
   });

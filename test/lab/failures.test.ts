@@ -17,7 +17,6 @@ import { Lab } from '../../src/lab/lab.ts';
 import { inNamespace } from '../../src/lab/network/network.ts';
 import { processesIn } from '../../src/lab/network/processes.ts';
 import type { Probes } from '../../src/lab/probe/probes.ts';
-import { watchGuest } from '../../src/lab/scenario.ts';
 import { LocalDestination } from '../../src/migration/destination/local-host.ts';
 import { migrateVm, type Outcomes } from '../../src/migration/engine.ts';
 import type { MigrationEvent } from '../../src/migration/events.ts';
@@ -26,7 +25,7 @@ import { type MigrationRequest, parseRequest } from '../../src/migration/request
 import type { RunningVm } from '../../src/migration/vm.ts';
 import { attributesOf } from '../../src/shadow/net/attributes.ts';
 import { captureShadow } from '../../src/shadow/net/guest.ts';
-import { inGuest } from './migrating.ts';
+import { inGuest, watchConnections } from './migrating.ts';
 
 const MAC = '52:54:00:5f:00:10';
 
@@ -103,7 +102,7 @@ async function assertNothingLeft(): Promise<void> {
 
 /** Runs an attempt that must be taken back, under traffic. */
 async function assertTakenBack(options: Attempt, code: string | RegExp): Promise<Outcomes> {
-  const probes: Probes = await watchGuest(lab, 100_000);
+  const probes: Probes = await watchConnections(lab);
   try {
     const shadow = await attributes();
     const outcomes = await attempt(options);

@@ -10,9 +10,9 @@ import { GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { DEVICE } from '../../src/lab/network/names.ts';
 import { ROUTER_SECONDS, startRouter } from '../../src/lab/network/router.ts';
-import { startProbes } from '../../src/lab/probe/probes.ts';
+import { startProbes, UNHURRIED } from '../../src/lab/probe/probes.ts';
 import type { RunningVm } from '../../src/migration/vm.ts';
-import { assertSurvived, CACHE, inGuest, MIGRATION_MS, moveOver } from './migrating.ts';
+import { assertSurvived, CACHE, inGuest, MIGRATION_MS, moveOver, SIDE_BY_SIDE } from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
 
 /** A peer behind the router: answers to it go by the default route. */
@@ -84,13 +84,13 @@ async function bootBehindRouter(): Promise<{ lab: Lab; vm: RunningVm; address: s
 }
 
 // most of the time is spent on waiting for advertisements and for the end of what was replayed
-describe('what a router advertises', { ...needsRouter(), concurrency: 2 }, () => {
+describe('what a router advertises', { ...needsRouter(), ...SIDE_BY_SIDE }, () => {
   for (const continuity of ['replay', 'hold'] as const) {
     it(`${continuity}: is heeded again, and connections by way of the router live`, {
       timeout: 3 * MIGRATION_MS,
     }, async () => {
       const { lab, vm, address } = await bootBehindRouter();
-      const probes = startProbes({ enter: lab.outside([]), target: address, icmp: false, bulkRate: 100_000 });
+      const probes = startProbes({ ...UNHURRIED, enter: lab.outside([]), target: address });
       try {
         await probes.ready;
         const moved = await moveOver(lab, vm, { continuity });

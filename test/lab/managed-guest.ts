@@ -170,6 +170,12 @@ export interface ManagedGuest {
   booted: Look;
 }
 
+/** Debian 12 with all the managers, from the cache or, for minutes, from the archive. */
+export function buildImage() {
+  const signal = deadline('building the image', BUILD_MS);
+  return ensureDistroImage('bookworm', { cacheDir: CACHE, log: console.log, signal });
+}
+
 /** A lab with a guest of Debian 12 that its manager has configured. */
 export async function bootManaged(
   { manager, ipv4 }: Guest,
@@ -178,8 +184,7 @@ export async function bootManaged(
   const lab = await Lab.create({ cacheDir: CACHE, devices: { a: MODELS, b: MODELS }, log: console.log });
   try {
     const dhcp = startDhcpServer(lab);
-    const signal = deadline('building the image', BUILD_MS);
-    const image = await ensureDistroImage('bookworm', { cacheDir: CACHE, log: console.log, signal });
+    const image = await buildImage();
     const fixed = { address: '10.77.0.10/24', gateway: '10.77.0.1' };
     const guest = await distroGuest(lab, image, {
       manager,

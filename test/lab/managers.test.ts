@@ -6,7 +6,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { ManagerName } from '../../src/lab/image/distro/setup.ts';
-import { watchGuest } from '../../src/lab/scenario.ts';
 import type { Continuity } from '../../src/shadow/net/plan-model.ts';
 import { needsDistroTools } from './distro.ts';
 import {
@@ -14,6 +13,7 @@ import {
   BOOT_MS,
   BUILD_MS,
   bootManaged,
+  buildImage,
   look,
   type ManagedGuest,
   MODELS,
@@ -23,7 +23,7 @@ import {
   PATIENT,
   SLOWLY,
 } from './managed-guest.ts';
-import { assertSurvived, moveOver } from './migrating.ts';
+import { assertSurvived, IN_ORDER, moveOver, SIDE_BY_SIDE, watchConnections } from './migrating.ts';
 
 const WALKS: readonly (readonly [ManagerName, Continuity])[] = [
   ['ifupdown', 'replay'],
@@ -31,32 +31,37 @@ const WALKS: readonly (readonly [ManagerName, Continuity])[] = [
   ['NetworkManager', 'bridge'],
 ];
 
-for (const [manager, continuity] of WALKS) {
-  describe(`${manager}, dhcp, ${continuity}`, needsDistroTools(), () => {
-    const nic = only(manager);
-    let guest: ManagedGuest;
+describe('network managers', { ...needsDistroTools(), ...SIDE_BY_SIDE }, () => {
+  // once, not for each guest
+  before(buildImage, { timeout: BUILD_MS });
 
-    before(
-      async () => {
-        guest = await bootManaged({ manager, ipv4: 'dhcp' }, continuity === 'bridge' ? 'virtio' : 'none');
-      },
-      { timeout: BUILD_MS + BOOT_MS },
-    );
-    after(() => guest?.lab.dispose());
+  for (const [manager, continuity] of WALKS) {
+    describe(`${manager}, dhcp, ${continuity}`, IN_ORDER, () => {
+      const nic = only(manager);
+      let guest: ManagedGuest;
 
-    it(`${continuity} onto ${MODELS[1]}`, { timeout: MOVE_MS }, async () => {
-      await addByHand(guest.vm, nic);
-      const had = await look(guest.vm, nic);
-      const probes = await watchGuest(guest.lab, undefined, guest.address, SLOWLY);
-      try {
-        const moved = await moveOver(guest.lab, guest.vm, { continuity, device: 'nic1', limits: PATIENT });
-        guest.vm = moved.vm;
-        assert.deepEqual(managerTold(moved.result), []);
-        assert.deepEqual(await look(moved.vm, nic), had);
-        assertSurvived(await probes.stop());
-      } finally {
-        probes.kill();
-      }
+      before(
+        async () => {
+          guest = await bootManaged({ manager, ipv4: 'dhcp' }, continuity === 'bridge' ? 'virtio' : 'none');
+        },
+        { timeout: BOOT_MS },
+      );
+      after(() => guest?.lab.dispose());
+
+      it(`${continuity} onto ${MODELS[1]}`, { timeout: MOVE_MS }, async () => {
+        await addByHand(guest.vm, nic);
+        const had = await look(guest.vm, nic);
+        const probes = await watchConnections(guest.lab, guest.address, SLOWLY);
+        try {
+          const moved = await moveOver(guest.lab, guest.vm, { continuity, device: 'nic1', limits: PATIENT });
+          guest.vm = moved.vm;
+          assert.deepEqual(managerTold(moved.result), []);
+          assert.deepEqual(await look(moved.vm, nic), had);
+          assertSurvived(await probes.stop());
+        } finally {
+          probes.kill();
+        }
+      });
     });
-  });
-}
+  }
+});

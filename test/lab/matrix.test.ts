@@ -5,7 +5,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { Probes } from '../../src/lab/probe/probes.ts';
-import { watchGuest } from '../../src/lab/scenario.ts';
 import type { RunningVm } from '../../src/migration/vm.ts';
 import type { Continuity } from '../../src/shadow/net/plan-model.ts';
 import {
@@ -21,6 +20,7 @@ import {
   type Model,
   moveOver,
   NOTHING,
+  watchConnections,
 } from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
 
@@ -46,7 +46,7 @@ for (const [continuity, walk] of Object.entries(WALKS) as [Continuity, readonly 
     before(async () => {
       lab = await Lab.create({ cacheDir: CACHE, devices: { a: MODELS, b: MODELS }, log: console.log });
       vm = await lab.boot({ device: deviceFor(walk[0]) });
-      probes = await watchGuest(lab);
+      probes = await watchConnections(lab);
       await delay(QUIET_MS); // what undisturbed traffic looks like
       asBooted = await lookIntoGuest(vm); // with a link, hence with its IPv6 link-local address
     });

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec } from '../../src/base/exec.ts';
-import { GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
+import { GUEST_ADDRESS, GUEST_INTERFACE } from '../../src/lab/guest-setup.ts';
 import { hostOf, type Lab } from '../../src/lab/lab.ts';
 import { namespaceName } from '../../src/lab/network/names.ts';
 import { listLeftovers } from '../../src/lab/network/network.ts';
-import type { ProbeResult } from '../../src/lab/probe/probes.ts';
-import { migrateInLab } from '../../src/lab/scenario.ts';
+import { type ProbeOptions, type ProbeResult, type Probes, UNHURRIED } from '../../src/lab/probe/probes.ts';
+import { migrateInLab, watchGuest } from '../../src/lab/scenario.ts';
 import { type MigrationRequest, parseRequest } from '../../src/migration/request.ts';
 import type { MigrationResult } from '../../src/migration/result.ts';
 import type { RunningVm } from '../../src/migration/vm.ts';
@@ -17,6 +17,13 @@ export const CACHE = process.env.SHADOWFERRY_CACHE ?? join(import.meta.dirname, 
 
 /** For one migration; some drivers need two seconds to see their link. */
 export const MIGRATION_MS = 60_000;
+
+/**
+ * Options of a `describe` whose suites, or tests, have each a guest of their own: two guests leave two processors less
+ * idle than one. Not where times are judged. What is in such a suite goes {@link IN_ORDER}.
+ */
+export const SIDE_BY_SIDE = { concurrency: 2 };
+export const IN_ORDER = { concurrency: 1 };
 
 /** The driver that Linux has for a QEMU model, as `ethtool -i` names it. */
 export const DRIVERS = {
@@ -32,6 +39,19 @@ export const DRIVERS = {
   ne2k_pci: 'ne2k-pci',
 } as const;
 export type Model = keyof typeof DRIVERS;
+
+/**
+ * The five connections that must live, over which little goes: probes that measure take most of an emulated guest's
+ * time, which then lacks for what is tested.
+ */
+export function watchConnections(
+  lab: Lab,
+  target = GUEST_ADDRESS,
+  patience: Pick<ProbeOptions, 'readyMs' | 'finishMs'> = {},
+): Promise<Probes> {
+  const { bulkRate, ...unhurried } = UNHURRIED;
+  return watchGuest(lab, bulkRate, target, { ...unhurried, ...patience });
+}
 
 /** Runs a shell script in the guest. @throws ShadowferryError GUEST_COMMAND_FAILED */
 export async function inGuest(vm: RunningVm, script: string, args: readonly string[] = []): Promise<string> {

@@ -10,7 +10,7 @@ import { QmpProxy } from '../../src/hypervisor/qmp/proxy.ts';
 import { guestNic } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { Probes } from '../../src/lab/probe/probes.ts';
-import { migrateInLab, watchGuest } from '../../src/lab/scenario.ts';
+import { migrateInLab } from '../../src/lab/scenario.ts';
 import type { Outcomes } from '../../src/migration/engine.ts';
 import { reattach } from '../../src/migration/reattach.ts';
 import { parseRequest } from '../../src/migration/request.ts';
@@ -29,14 +29,13 @@ import {
   MIGRATION_MS,
   type Model,
   NOTHING,
+  watchConnections,
 } from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
 
 const QUIET_MS = 500;
 /** For a move with all that is looked at before and after it; ten times what it takes on a quiet machine. */
 const LONG_MS = 5 * MIGRATION_MS;
-/** Of each bulk stream; there are as many sets of them as NICs, in one emulated guest. */
-const BULK_RATE = 50_000;
 /** A guest's own sending side backs off: what was away for long under a loaded machine may be back late. */
 const PATIENT = { readyMs: 30_000, finishMs: 60_000 };
 const LAN = guestNic(0, 0);
@@ -67,7 +66,7 @@ async function watched(
 ): Promise<void> {
   const probes: Probes[] = [];
   try {
-    for (const { address } of nics) probes.push(await watchGuest(lab, BULK_RATE, address, PATIENT));
+    for (const { address } of nics) probes.push(await watchConnections(lab, address, PATIENT));
     await act();
     await delay(QUIET_MS);
     for (const each of probes) assertSurvived(await each.stop());

@@ -12,10 +12,17 @@ import type { VmSpec } from '../../src/hypervisor/qemu/spec.ts';
 import { GUEST_ADDRESS } from '../../src/lab/guest-setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { Probes } from '../../src/lab/probe/probes.ts';
-import { migrateInLab, watchGuest } from '../../src/lab/scenario.ts';
+import { migrateInLab } from '../../src/lab/scenario.ts';
 import { parseRequest } from '../../src/migration/request.ts';
 import { disconnectVm, type RunningVm } from '../../src/migration/vm.ts';
-import { assertSurvived, CACHE, lookIntoGuest, MIGRATION_MS, moveOver } from './migrating.ts';
+import {
+  assertSurvived,
+  CACHE,
+  lookIntoGuest,
+  MIGRATION_MS,
+  moveOver,
+  watchConnections,
+} from './migrating.ts';
 import { needsNetworkRights } from './rights.ts';
 
 const MARK = 'host key: ';
@@ -60,7 +67,7 @@ describe('a guest whose agent may not run programs', { skip }, () => {
         await writeFile(knownHostsFile, `${GUEST_ADDRESS} ${hostKey}\n`);
       },
     });
-    probes = await watchGuest(lab);
+    probes = await watchConnections(lab);
   });
 
   after(async () => {

@@ -3,7 +3,6 @@ import { ProbeConnection, type ServiceAddress } from './connection.ts';
 import { BulkContent, parseDigestAnswer, patternBlock, wrongPatternBytes } from './content.ts';
 import { epochMs, RateLimit, WaitMeter } from './meters.ts';
 
-const TICK_MS = 10;
 const READ_MS = 4;
 const LARGEST_WRITE = 256 * 1024;
 
@@ -21,11 +20,11 @@ export class BulkIn extends ProbeConnection {
   #writing = false;
   #answer = '';
 
-  constructor(address: ServiceAddress, bytesPerSecond: number, onTaken: OnBytes) {
+  constructor(address: ServiceAddress, pace: { bytesPerSecond: number; everyMs: number }, onTaken: OnBytes) {
     super('bulk-in', address);
     this.#onTaken = onTaken;
-    this.#limit = new RateLimit(bytesPerSecond, epochMs());
-    this.#timer = setInterval(() => this.#write(), TICK_MS);
+    this.#limit = new RateLimit(pace.bytesPerSecond, epochMs());
+    this.#timer = setInterval(() => this.#write(), pace.everyMs);
   }
 
   #write(): void {

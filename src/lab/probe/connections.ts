@@ -5,8 +5,8 @@ import { Buckets } from './meters.ts';
 import { Idle, RequestResponse } from './talk.ts';
 
 /**
- * A process: the four connections that a migration must not lose. Arguments: --target ADDRESS, the ports, --sample-ms N
- * --bulk-rate BYTES-PER-SECOND --finish-ms N
+ * A process: the four connections that a migration must not lose. Arguments: --target ADDRESS, the ports, --every-ms N
+ * --sample-ms N --bulk-rate BYTES-PER-SECOND --finish-ms N
  */
 
 const LATENESS_TICK_MS = 20;
@@ -27,6 +27,7 @@ await runProbe(async () => {
       'echo-port': { type: 'string', default: '7' },
       'digest-port': { type: 'string', default: '9' },
       'source-port': { type: 'string', default: '19' },
+      'every-ms': { type: 'string', default: '10' },
       'sample-ms': { type: 'string', default: '20' },
       'bulk-rate': { type: 'string', default: '2000000' },
       'ready-ms': { type: 'string', default: '10000' },
@@ -39,7 +40,11 @@ await runProbe(async () => {
   const at = (port: string) => ({ host: values.target, port: Number(port) });
   const rate = Number(values['bulk-rate']);
   const connections = [
-    new BulkIn(at(values['digest-port']), rate, (now, bytes) => buckets.add(now, BYTES_IN, bytes)),
+    new BulkIn(
+      at(values['digest-port']),
+      { bytesPerSecond: rate, everyMs: Number(values['every-ms']) },
+      (now, bytes) => buckets.add(now, BYTES_IN, bytes),
+    ),
     new BulkOut(at(values['source-port']), rate, (now, bytes) => buckets.add(now, BYTES_OUT, bytes)),
     new Idle(at(values['echo-port'])),
     new RequestResponse(at(values['echo-port'])),

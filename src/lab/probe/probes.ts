@@ -13,6 +13,11 @@ export interface ProbeOptions {
   target: string;
   /** Measure ICMP echo as well; needs the right to open raw sockets. */
   icmp: boolean;
+  /**
+   * How often the probes ask for an echo, ms; 2 unless told. Who only wants to know that connections live takes
+   * {@link UNHURRIED}: the guest has more time for itself, and the machine for the guest.
+   */
+  everyMs?: number;
   /** The length of a bucket of `throughput`; 20 unless told. */
   sampleMs?: number;
   /** Bytes per second of each of the two bulk connections; 2000000 unless told. */
@@ -38,7 +43,7 @@ export interface ProbeResult {
   };
   /** The longest gap between answers that follow each other; null where it was not measured. */
   outageMs: { tcp: number; icmp: number | null };
-  /** Gaps of more than 20 ms. */
+  /** Gaps of more than 20 ms, or of ten times `everyMs`. */
   gaps: { tcp: Gap[]; icmp: Gap[] };
   throughput: Throughput[];
   /** The longest time that a probe was not run by this machine when it wanted to: gaps of this size say nothing. */
@@ -54,21 +59,39 @@ export interface Probes {
   kill(): void;
 }
 
-const GAP_MS = 20;
-const ICMP_INTERVAL_MS = 2;
+/** Probes that show whether connections live, and measure nothing: guest and probes need a third of the processor time. */
+export const UNHURRIED = { everyMs: 25, bulkRate: 50_000, icmp: false } as const;
+
+const EVERY_MS = 2;
+/** Answers that are missing are a gap. */
+const GAP_ANSWERS = 10;
+const BULK_EVERY_MS = 10;
 /** Beyond the time that connections may take to recover, for the processes to start and end. */
 const SPARE_MS = 5000;
 
 /** Starts the probes, each in a process of its own so that nothing but the machine's load disturbs them. */
 export function startProbes(options: ProbeOptions): Probes {
-  const { enter, target, sampleMs = 20, readyMs = 10_000, finishMs = 15_000, signal } = options;
+  const {
+    enter,
+    target,
+    everyMs = EVERY_MS,
+    sampleMs = 20,
+    readyMs = 10_000,
+    finishMs = 15_000,
+    signal,
+  } = options;
+  const gapMs = GAP_ANSWERS * everyMs;
   const { echo, digest, source } = options.ports ?? { echo: 7, digest: 9, source: 19 };
   const start = (name: string, argv: readonly string[]): ProbeProcess => {
     const [program = '', ...args] = [...enter, ...argv];
     return startProbeProcess(name, [program, ...args]);
   };
   const common = flags({ target, 'sample-ms': sampleMs, 'ready-ms': readyMs, 'finish-ms': finishMs });
-  const tcp = start('tcp', [...script('tcp-probe'), ...common, ...flags({ port: echo, 'gap-ms': GAP_MS })]);
+  const tcp = start('tcp', [
+    ...script('tcp-probe'),
+    ...common,
+    ...flags({ port: echo, 'every-ms': everyMs, 'gap-ms': gapMs }),
+  ]);
   const connections = start('connections', [
     ...script('connections'),
     ...common,
@@ -76,11 +99,12 @@ export function startProbes(options: ProbeOptions): Probes {
       'echo-port': echo,
       'digest-port': digest,
       'source-port': source,
+      'every-ms': Math.max(everyMs, BULK_EVERY_MS),
       'bulk-rate': options.bulkRate ?? 2_000_000,
     }),
   ]);
   const icmp = options.icmp
-    ? start('icmp', icmpProbeCommand({ target, intervalMs: ICMP_INTERVAL_MS, gapMs: GAP_MS, readyMs }))
+    ? start('icmp', icmpProbeCommand({ target, intervalMs: everyMs, gapMs, readyMs }))
     : undefined;
   const all = [tcp, connections, ...(icmp ? [icmp] : [])];
   const kill = () => {

@@ -6,11 +6,10 @@ import type { ConnectionResult } from './messages.ts';
 import { Buckets, epochMs, GapMeter } from './meters.ts';
 
 /**
- * A process: one TCP connection to the echo service, a record every 2 ms, every echo checked, gaps measured.
- * Arguments: --target ADDRESS --port N --sample-ms N --gap-ms N --finish-ms N
+ * A process: one TCP connection to the echo service, a record every so often, every echo checked, gaps measured.
+ * Arguments: --target ADDRESS --port N --every-ms N --sample-ms N --gap-ms N --finish-ms N
  */
 
-const INTERVAL_MS = 2;
 /** What may be on the way: an application goes on writing while the peer is away, but its memory is not endless. */
 const BACKLOG_BYTES = 1 << 20;
 
@@ -135,6 +134,7 @@ await runProbe(async () => {
     options: {
       target: { type: 'string', default: '' },
       port: { type: 'string', default: '7' },
+      'every-ms': { type: 'string', default: '2' },
       'sample-ms': { type: 'string', default: '20' },
       'gap-ms': { type: 'string', default: '20' },
       'ready-ms': { type: 'string', default: '10000' },
@@ -147,7 +147,7 @@ await runProbe(async () => {
   const flush = tellSamples(buckets);
   const socket = connect({ host: values.target, port: Number(values.port) });
   const stream = new EchoStream(socket, buckets, Number(values['gap-ms']));
-  const lateness = watchLateness(INTERVAL_MS, (now) => stream.send(now));
+  const lateness = watchLateness(Number(values['every-ms']), (now) => stream.send(now));
   await stream.firstEcho(Number(values['ready-ms']));
   lateness(); // what the start has cost says nothing
   tell({ type: 'ready' });
