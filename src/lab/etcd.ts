@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { deadline } from '../base/deadline.ts';
 import { exec } from '../base/exec.ts';
@@ -22,14 +23,17 @@ interface Member {
   process: ProcessIdentity | undefined;
 }
 
-const Statuses = z.array(
-  z.object({
-    Endpoint: z.string(),
-    Status: z.object({ header: z.object({ member_id: z.number() }), leader: z.number().optional() }),
-  }),
-);
+/** Numbers of members, and revisions, are 64 bits: texts. */
+const Status = z.object({ header: z.object({ member_id: z.string() }), leader: z.string().optional() });
+type Status = z.infer<typeof Status>;
+const Range = z.object({
+  kvs: z.array(z.object({ key: z.string(), value: z.string().default('') })).default([]),
+});
 
-const Entries = z.object({ kvs: z.array(z.object({ key: z.string(), value: z.string() })).default([]) });
+/** The program has this module's ending: .ts in the source tree, .js in the package. */
+const ASK = fileURLToPath(
+  new URL(`./etcd-ask.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url),
+);
 
 export class LabEtcd {
   readonly #netns: string;
@@ -80,24 +84,33 @@ export class LabEtcd {
     member.process = identify(started.pid);
   }
 
-  /** The running members as they see themselves. */
-  async #statuses(signal: AbortSignal): Promise<z.infer<typeof Statuses>> {
-    const { stdout } = await this.#control(['endpoint', 'status'], signal);
-    try {
-      return Statuses.parse(JSON.parse(stdout));
-    } catch {
-      return []; // none answered yet
-    }
+  get #running(): Member[] {
+    return this.#members.filter(({ process }) => process !== undefined);
+  }
+
+  /** Asks each member that runs, over no link that can be cut; undefined from one that does not answer as it should. */
+  async #ask<T>(path: string, question: object, answer: z.ZodType<T>, signal: AbortSignal) {
+    const members = this.#running;
+    const node = [process.execPath, '--disable-warning=ExperimentalWarning', ASK];
+    const argv = [...node, path, JSON.stringify(question), ...members.map(({ client }) => client)];
+    const { stdout } = await exec(inNamespace(this.#netns, argv), { signal });
+    const lines = stdout.split('\n');
+    return members.map((member, n) => ({
+      member,
+      said: answer.safeParse(JSON.parse(lines[n] ?? 'null')).data,
+    }));
+  }
+
+  #statuses(signal: AbortSignal): Promise<{ member: Member; said: Status | undefined }[]> {
+    return this.#ask('/v3/maintenance/status', {}, Status, signal);
   }
 
   /** Waits until all members that run agree that there is a leader. @throws DEADLINE */
   async healthy(): Promise<void> {
     const signal = deadline('the members of etcd', START_MS);
-    const wanted = this.#members.filter(({ process }) => process !== undefined).length;
     for (;;) {
       const seen = await this.#statuses(signal);
-      if (seen.filter(({ Status }) => Status.leader !== undefined && Status.leader !== 0).length === wanted)
-        return;
+      if (seen.every(({ said }) => said?.leader !== undefined && said.leader !== '0')) return;
       for (const { process, name, log } of this.#members) {
         if (process === undefined || identify(process.pid) !== undefined) continue;
         const stderr = readFileSync(log, 'utf8').slice(-500);
@@ -108,32 +121,26 @@ export class LabEtcd {
     }
   }
 
-  /** Runs etcdctl against all members that run. */
-  #control(words: readonly string[], signal: AbortSignal) {
-    const asked = this.#members.filter(({ process }) => process !== undefined).map(({ client }) => client);
-    const argv = [
-      'etcdctl',
-      ...['--endpoints', asked.join(','), '--command-timeout', '2s', '--write-out', 'json'],
-      ...words,
-    ];
-    const env = { ...process.env, ETCDCTL_API: '3' };
-    return exec(inNamespace(this.#netns, argv), { env, allowFailure: true, signal });
-  }
-
-  /** Keys and values below a prefix, as etcd has them: a look from outside, over no link that can be cut. */
+  /** Keys and values below a prefix, as etcd has them. @throws COMMAND_FAILED when no member has an answer */
   async entries(prefix: string): Promise<Map<string, string>> {
-    const signal = deadline('a look into etcd', START_MS);
-    const { code, stdout, stderr } = await this.#control(['get', '--prefix', prefix], signal);
-    if (code !== 0) throw new ShadowferryError('COMMAND_FAILED', { command: 'etcdctl get', code, stderr });
+    const end = `${prefix.slice(0, -1)}${String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)}`;
+    const question = { key: btoa(prefix), range_end: btoa(end) };
+    const answers = await this.#ask('/v3/kv/range', question, Range, deadline('a look into etcd', START_MS));
+    const found = answers.find(({ said }) => said !== undefined)?.said;
+    if (found === undefined) {
+      const stderr = 'no member answers';
+      throw new ShadowferryError('COMMAND_FAILED', { command: 'a look into etcd', code: 1, stderr });
+    }
     const text = (base64: string) => Buffer.from(base64, 'base64').toString('utf8');
-    return new Map(Entries.parse(JSON.parse(stdout)).kvs.map(({ key, value }) => [text(key), text(value)]));
+    return new Map(found.kvs.map(({ key, value }) => [text(key), text(value)]));
   }
 
   /** Ends the member that leads, at once, as a power cut does. @returns its name, for `restart` */
   async killLeader(): Promise<string> {
     const seen = await this.#statuses(deadline('the leader of etcd', START_MS));
-    const leading = seen.find(({ Status }) => Status.leader === Status.header.member_id);
-    const member = this.#members.find(({ client }) => client === leading?.Endpoint);
+    const member = seen.find(
+      ({ said }) => said !== undefined && said.leader === said.header.member_id,
+    )?.member;
     if (member?.process === undefined)
       throw new ShadowferryError('INTERNAL', { why: 'no member of etcd says that it leads' });
     signalProcess(member.process, 'SIGKILL');

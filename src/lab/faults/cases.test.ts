@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { PHASES } from '../../base/phases.ts';
+import { ALL_FAULTS, allCases, chosen, meaningless } from './cases.ts';
+
+test('the matrix has at least 150 cases, the short form at least 40, and no case twice', () => {
+  const cases = allCases();
+  assert.ok(cases.length >= 150, `${cases.length}`);
+  const short = cases.filter((each) => each.short);
+  assert.ok(short.length >= 40, `${short.length}`);
+  assert.equal(new Set(cases.map(({ id }) => id)).size, cases.length);
+});
+
+test('every fault is tried in every phase in which it means something, and once in the short form', () => {
+  const cases = allCases();
+  for (const fault of ALL_FAULTS) {
+    for (const phase of PHASES) {
+      const there = cases.some((each) => each.phase === phase && each.fault === fault);
+      assert.equal(there, meaningless(phase, fault) === undefined, `${phase}/${fault}`);
+    }
+    assert.ok(
+      cases.some((each) => each.short && each.fault === fault),
+      fault,
+    );
+  }
+});
+
+test('cases are chosen by a part of their name', () => {
+  const some = chosen(allCases(), ['attach/', 'link-2s']);
+  assert.ok(some.length > 0 && some.every(({ id }) => id.includes('attach/') || id.includes('link-2s')));
+  assert.equal(chosen(allCases(), []).length, allCases().length);
+});
