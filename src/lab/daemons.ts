@@ -83,7 +83,11 @@ export class LabDaemons implements AsyncDisposable {
     this.places = { a: placesOf(directory, 'a'), b: placesOf(directory, 'b') };
     const daemon = (name: LabHostName) => {
       const { config, socket, log } = this.places[name];
-      const enter = (argv: readonly string[]) => inNamespace(this.netns(name), argv);
+      // unlike nsenter it gives the daemon a /sys of that namespace, as it has on a host of its own
+      const enter = (argv: readonly string[]): [string, ...string[]] => [
+        ...(['ip', 'netns', 'exec', this.netns(name)] as const),
+        ...argv,
+      ];
       return new DaemonProcess({ name, config, socket, log, enter });
     };
     this.daemons = { a: daemon('a'), b: daemon('b') };

@@ -35,16 +35,8 @@ class Line {
     this.#socket.on('close', () => this.#end('the guest closed it'));
   }
 
-  get sent(): number {
-    return this.#sent;
-  }
-
-  get echoed(): number {
-    return this.#echoed;
-  }
-
   #send(): void {
-    if (this.#sent - this.#echoed >= MOST_WAITING) return;
+    if (this.#sent - this.#echoed >= MOST_WAITING) return; // nobody waits for more
     const record = Buffer.alloc(RECORD_BYTES);
     record.writeBigUInt64BE(BigInt(this.#sent));
     this.#sent += 1;
@@ -65,14 +57,14 @@ class Line {
     this.why ??= why;
   }
 
-  /** Waits for the echo of something that is sent from now on. @returns whether it came */
-  async lives(limitMs: number): Promise<boolean> {
+  /** Waits for the echo of something that is sent from now on. @returns why it did not come; undefined when it did */
+  async dead(limitMs: number): Promise<string | undefined> {
     const wanted = this.#sent + 1;
     const end = performance.now() + limitMs;
     while (this.#echoed < wanted && this.why === undefined && performance.now() < end) await delay(10);
-    if (this.#echoed >= wanted) return true;
-    this.why ??= `no echo for ${limitMs} ms (${this.#sent} sent, ${this.#echoed} came back)`;
-    return false;
+    if (this.#echoed >= wanted) return undefined;
+    // it may come yet, so this is not the end of the connection
+    return this.why ?? `no echo for ${limitMs} ms (${this.#sent} sent, ${this.#echoed} came back)`;
   }
 
   close(): void {
@@ -88,12 +80,12 @@ const tell = (answer: object) => process.stdout.write(`${JSON.stringify(answer)}
 async function check(limitMs: number): Promise<object> {
   const connections = await Promise.all(
     lines.map(async (line) => {
-      const alive = await line.lives(limitMs);
-      return { alive, corrupt: line.corrupt, ...(alive ? {} : { why: line.why }) };
+      const why = await line.dead(limitMs);
+      return { alive: why === undefined, corrupt: line.corrupt, ...(why === undefined ? {} : { why }) };
     }),
   );
   const fresh = new Line();
-  const answers = await fresh.lives(limitMs);
+  const answers = (await fresh.dead(limitMs)) === undefined;
   fresh.close();
   return { type: 'checked', connections, answers };
 }
@@ -101,8 +93,8 @@ async function check(limitMs: number): Promise<object> {
 async function open(limitMs: number): Promise<object> {
   for (const line of lines) line.close();
   lines = Array.from({ length: Number(count) }, () => new Line());
-  const opened = await Promise.all(lines.map((line) => line.lives(limitMs)));
-  return { type: 'opened', opened: opened.filter(Boolean).length, of: opened.length };
+  const dead = await Promise.all(lines.map((line) => line.dead(limitMs)));
+  return { type: 'opened', opened: dead.filter((why) => why === undefined).length, of: dead.length };
 }
 
 for await (const text of createInterface({ input: process.stdin })) {

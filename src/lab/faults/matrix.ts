@@ -1,0 +1,147 @@
+/** Plays the crash matrix: many cases in one lab, which is made anew where one has broken it. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { toShadowferryError } from '../../errors.ts';
+import { LabDaemons } from '../daemons.ts';
+import { GUEST_ADDRESS } from '../guest-setup.ts';
+import { LAB_HOSTS } from '../lab.ts';
+import type { FaultCase } from './cases.ts';
+import type { Driver } from './driver.ts';
+import { Follower } from './follow.ts';
+import { Gate } from './gate.ts';
+import { tapsOfSpec } from './look.ts';
+import type { HostName, Observation } from './observation.ts';
+import { type Played, playCase, type Stage } from './one-case.ts';
+import { Pulse } from './pulse.ts';
+import type { CaseResult } from './report.ts';
+
+/** Enough for databases, sockets and logs, and soon filled. */
+const STATE_MIB = 48;
+const DEVICES = { a: ['e1000e'], b: ['vmxnet3'] };
+const OPEN_MS = 20_000;
+
+export interface MatrixOptions {
+  driver: (lab: LabDaemons) => Driver;
+  /** Name of the VM that the driver makes. */
+  vm: string;
+  log: (line: string) => void;
+  /** Where what is known of lost cases is kept. */
+  evidence?: string | undefined;
+  config?: (host: HostName) => Record<string, unknown>;
+}
+
+interface Standing {
+  stage: Stage;
+  close: () => Promise<void>;
+}
+
+async function makeLab(options: MatrixOptions): Promise<Standing> {
+  let started = '';
+  const lab = await LabDaemons.create({
+    ...{ devices: DEVICES, members: 3, stateMiB: STATE_MIB },
+    qemu: (_, directory) => {
+      started = join(directory, 'started');
+      return Gate.wrapper(directory, started);
+    },
+    ...(options.config === undefined ? {} : { config: options.config }),
+  });
+  const gate = new Gate(started, (path) =>
+    LAB_HOSTS.find((host) => path.startsWith(`${lab.places[host].directory}/`)),
+  );
+  const followers = { a: new Follower(lab.places.a.socket), b: new Follower(lab.places.b.socket) };
+  const pulse = new Pulse((argv) => lab.outside(argv), GUEST_ADDRESS);
+  const close = async () => {
+    pulse.close();
+    followers.a.close();
+    followers.b.close();
+    gate.close();
+    await lab.dispose();
+  };
+  try {
+    const driver = options.driver(lab);
+    const spec = await driver.startVm('a');
+    await pulse.open(OPEN_MS);
+    const stage: Stage = {
+      ...{ lab, gate, driver, pulse, followers, vm: options.vm },
+      ...{ ownTaps: tapsOfSpec(spec), home: 'a' },
+    };
+    return { stage, close };
+  } catch (error) {
+    options.log(`the lab does not stand: ${lab.daemons.a.said().slice(-2000)}`);
+    await close();
+    throw error;
+  }
+}
+
+/** What is known of a lost case, for people. */
+function keepEvidence(
+  directory: string,
+  { id }: FaultCase,
+  { verdict, seen }: Played,
+  { lab, followers }: Stage,
+): void {
+  const place = join(directory, id.replaceAll('/', '_'));
+  mkdirSync(place, { recursive: true });
+  const events = Object.fromEntries(LAB_HOSTS.map((host) => [host, followers[host].events]));
+  writeFileSync(join(place, 'seen.json'), JSON.stringify({ verdict, seen, events }, undefined, 1));
+  for (const host of LAB_HOSTS)
+    writeFileSync(join(place, `${host}.log`), lab.daemons[host].said().slice(-200_000));
+}
+
+/** Makes ready for the next case. @returns false where only a new lab will do */
+async function restore({ stage }: Standing, { verdict, seen }: Played): Promise<boolean> {
+  if (!verdict.survived) return false;
+  const { driver, pulse } = stage;
+  if (verdict.fate === 'ended') {
+    await driver.clearVm();
+    await driver.startVm('a');
+    stage.home = 'a';
+  } else {
+    const copy = seen.copies.find(({ status }) => status === 'running');
+    if (copy === undefined) return false;
+    stage.home = copy.host;
+    if (!copy.device) await driver.attach(copy.host);
+  }
+  await pulse.open(OPEN_MS);
+  return true;
+}
+
+/** Plays the cases one by one. Each result is given to `tell` as it comes. */
+export async function playMatrix(
+  cases: readonly FaultCase[],
+  options: MatrixOptions,
+  tell: (result: CaseResult) => void,
+): Promise<CaseResult[]> {
+  const results: CaseResult[] = [];
+  let standing: Standing | undefined;
+  try {
+    for (const case_ of cases) {
+      standing ??= await makeLab(options);
+      const { stage } = standing;
+      const began = performance.now();
+      const played = await playCase(stage, case_);
+      const { verdict, seen } = played;
+      const { survived, fate, problems, exception } = verdict;
+      const result: CaseResult = {
+        ...{ case: case_, survived, fate, problems, exception },
+        ...{ ending: endingOf(seen), ms: performance.now() - began },
+      };
+      results.push(result);
+      tell(result);
+      if (!survived && options.evidence !== undefined) keepEvidence(options.evidence, case_, played, stage);
+      const ready = await restore(standing, played).catch((error: unknown) => {
+        options.log(`the lab is made anew: ${toShadowferryError(error).message}`);
+        return false;
+      });
+      if (ready) continue;
+      const old = standing;
+      standing = undefined;
+      await old.close();
+    }
+  } finally {
+    await standing?.close();
+  }
+  return results;
+}
+
+const endingOf = ({ migration }: Observation): string | null => migration?.ending ?? null;
