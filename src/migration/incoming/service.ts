@@ -5,6 +5,7 @@ import type { Ownership } from '../../ownership/store.ts';
 import { type IncomingState, incomingEnded } from '../protocol/incoming.ts';
 import { PROTOCOL_MS, receive, type ToDestination } from '../protocol/messages.ts';
 import type { HandOver } from '../protocol/record.ts';
+import { Admission } from '../queue/admission.ts';
 import type { RunningVm } from '../vm.ts';
 import { Drive, type DriveDependencies, type IncomingTimes } from './drive.ts';
 import type { IncomingHands, OrderedEntry } from './hands.ts';
@@ -51,12 +52,14 @@ export class IncomingService {
   readonly #options: IncomingOptions;
   readonly #times: IncomingTimes;
   readonly #drives = new Map<string, Drive>();
+  readonly #admission: Admission;
   /** Woken when something is told, by id. */
   readonly #waiting = new Map<string, Set<() => void>>();
   #stopping = false;
 
   constructor(options: IncomingOptions) {
     this.#options = options;
+    this.#admission = new Admission(options.atOnce);
     this.#times = { ...TIMES, ...options.times };
     options.hands.listen({
       onChange: (id) => this.#drives.get(id)?.poke(),
@@ -95,7 +98,7 @@ export class IncomingService {
     // another request may have come while that was looked at
     const meanwhile = this.#known(handOver);
     if (meanwhile !== undefined) return meanwhile;
-    const busy = this.#busy(handOver.vm);
+    const busy = this.#busy(handOver);
     if (busy !== undefined) throw busy;
     const state = receive(undefined, { kind: 'reserve' });
     const { journal } = this.#options;
@@ -232,21 +235,22 @@ export class IncomingService {
     if (destination !== host) throw wrong('handOver.destination', `this is host "${host}"`);
     if (source === host) throw wrong('handOver.source', 'a VM does not come from where it goes');
     if (order.spec.name !== vm) throw wrong('spec.name', `the hand-over is of VM "${vm}"`);
-    const busy = this.#busy(vm);
+    const busy = this.#busy(order.handOver);
     if (busy !== undefined) throw busy;
     const refusal = await hands.refusal(order);
     if (refusal !== undefined) throw refusal;
   }
 
-  #busy(vm: string): ShadowferryError | undefined {
-    const { host, atOnce, vms } = this.#options;
+  #busy({ source, vm }: HandOver): ShadowferryError | undefined {
+    const { host, vms } = this.#options;
     const busy = (why: string) => new ShadowferryError('DESTINATION_BUSY', { host, why });
     if (this.#stopping) return busy('its daemon stops');
     const same = [...this.#drives].find(([, drive]) => drive.vm === vm);
     if (same !== undefined) return busy(`migration ${same[0]} of VM "${vm}" is still under way`);
     const what = vms.busy(vm);
     if (what !== null) return busy(`VM "${vm}" is busy there: ${what}`);
-    return this.#drives.size < atOnce ? undefined : busy(`${this.#drives.size} VMs are on their way to it`);
+    const why = this.#admission.ask({ source, vm }, this.#drives.size, Date.now());
+    return why === undefined ? undefined : busy(why);
   }
 
   #written<T>(write: () => T): T {
