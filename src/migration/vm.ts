@@ -117,7 +117,7 @@ export async function launchVm(
   }
 }
 
-/** Boots a VM on a host: registers the owner, claims its devices, makes its taps, starts it. */
+/** Boots a VM on a host: registers the owner, claims its devices, and starts it. */
 export async function bootVm(
   host: Host,
   spec: VmSpec,
@@ -129,15 +129,28 @@ export async function bootVm(
     if (nic.direct)
       await ownership.claimDevice({ host: host.name, device: nic.direct.device, vm: spec.name });
   }
+  return bootOwned(host, spec, signal);
+}
+
+/**
+ * Boots a VM that this host owns, with its devices claimed: makes its taps and starts it. When it fails no QEMU is left;
+ * taps may be.
+ */
+export async function bootOwned(host: Host, spec: VmSpec, signal: AbortSignal): Promise<RunningVm> {
   for (const { tap, network, queues } of allTaps(spec)) await host.createTap(tap, network, queues);
   const vm = await launchVm(host, spec, { incoming: false, direct: 'plugged', signal });
-  for (const nic of spec.nics) {
-    // a standby's link is down until it is needed: the switch must not see one MAC on two ports
-    if (nic.direct && nic.standby === 'virtio') await setStandbyLink(vm, nic.id, false);
+  try {
+    for (const nic of spec.nics) {
+      // a standby's link is down until it is needed: the switch must not see one MAC on two ports
+      if (nic.direct && nic.standby === 'virtio') await setStandbyLink(vm, nic.id, false);
+    }
+    vm.qemu = recordSpec(vm.qemu, { ...spec, machine: await concreteMachine(vm, spec.machine) });
+    await cont(vm.qemu.monitor);
+    return vm;
+  } catch (error) {
+    await endQemu(vm.qemu);
+    throw error;
   }
-  vm.qemu = recordSpec(vm.qemu, { ...spec, machine: await concreteMachine(vm, spec.machine) });
-  await cont(vm.qemu.monitor);
-  return vm;
 }
 
 const Machines = z.array(z.object({ name: z.string(), alias: z.string().optional() }));

@@ -4,8 +4,9 @@ import { test } from 'node:test';
 import { deadline } from '../../base/deadline.ts';
 import { signalProcess } from '../../base/process.ts';
 import { bootVm, disconnectVm, findVm } from '../../migration/vm.ts';
+import type { VmState } from './connection.ts';
 import { makeBench, specOf } from './fixture.test-data.ts';
-import type { VmRegistry, VmState } from './registry.ts';
+import type { VmRegistry } from './registry.ts';
 
 const soon = () => deadline('the test', 20_000);
 

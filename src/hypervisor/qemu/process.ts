@@ -69,23 +69,27 @@ export async function startQemu(options: StartOptions): Promise<QemuProcess> {
   }
 }
 
-/** Finds the QEMU that an earlier supervisor started in `directory`; undefined when it does not run (any more). */
-export async function findQemu(directory: string, signal: AbortSignal): Promise<QemuProcess | undefined> {
-  const paths = vmPaths(directory);
-  let record: z.infer<typeof Record_>;
+/** What is recorded of the QEMU that an earlier supervisor started in `directory`; undefined when it does not run (any more). */
+export function recordedQemu(
+  directory: string,
+): { spec: VmSpec; host: string; identity: ProcessIdentity } | undefined {
   try {
-    record = Record_.parse(JSON.parse(readFileSync(paths.record, 'utf8')));
+    const record = Record_.parse(JSON.parse(readFileSync(vmPaths(directory).record, 'utf8')));
+    const identity = { pid: record.pid, startTicks: record.startTicks };
+    return isAlive(identity) ? { spec: record.spec, host: record.host, identity } : undefined;
   } catch {
     return undefined;
   }
-  const identity = { pid: record.pid, startTicks: record.startTicks };
-  if (!isAlive(identity)) return undefined;
-  const monitor = await QmpClient.connect({
-    path: paths.monitor,
-    name: `${record.spec.name}@${record.host}`,
-    signal,
-  });
-  return { spec: record.spec, host: record.host, directory, identity, monitor };
+}
+
+/** Finds the QEMU that an earlier supervisor started in `directory`, and connects to its monitor; undefined when it does not run (any more). */
+export async function findQemu(directory: string, signal: AbortSignal): Promise<QemuProcess | undefined> {
+  const recorded = recordedQemu(directory);
+  if (recorded === undefined) return undefined;
+  const { spec, host, identity } = recorded;
+  const path = vmPaths(directory).monitor;
+  const monitor = await QmpClient.connect({ path, name: `${spec.name}@${host}`, signal });
+  return { spec, host, directory, identity, monitor };
 }
 
 /** Updates the record after the VM's devices changed, so that a later supervisor knows what it runs. */
