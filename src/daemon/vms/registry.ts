@@ -263,6 +263,14 @@ export class VmRegistry {
     if (epoch !== undefined) slot.epoch = epoch;
   }
 
+  /** The record of a VM names this host from now on: one that was gone is here, stopped. */
+  owned({ vm, epoch }: Ownership): void {
+    const slot = this.#slots.find(vm);
+    if (slot?.state === 'gone' && slot.definition !== undefined) this.define(slot.definition);
+    this.permitted(vm, epoch);
+    this.#slots.tell(vm);
+  }
+
   /**
    * Looks for the VMs of this host after a start of the daemon. One that runs though its record names another host is
    * paused at once, and told; where the store cannot be asked, VMs run on, and it is asked again until it answers.
