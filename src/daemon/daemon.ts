@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { readNeeded } from '../base/safe-file.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
+import type { Host } from '../host/host.ts';
 import { pciNics } from '../host/pci-nic.ts';
 import { Journal } from '../migration/journal.ts';
 import { examineMachine } from '../observe/examine.ts';
@@ -23,10 +24,15 @@ import { factsOf } from './pki/certificate.ts';
 import { RevokedList } from './pki/revoked.ts';
 import { DeviceService } from './services/devices.ts';
 import { makeHandlers } from './services/handlers.ts';
-import { type Examine, HostService } from './services/hosts.ts';
+import { addressText, type Examine, HostService } from './services/hosts.ts';
 import { MigrationService } from './services/migrations.ts';
+import { startPresence } from './services/presence.ts';
 import { ShadowService } from './services/shadows.ts';
 import { JournalTail } from './services/tail.ts';
+import { VmService } from './services/vms.ts';
+import { Definitions } from './vms/definitions.ts';
+import { VmRegistry } from './vms/registry.ts';
+import { realDevices, thisHost } from './vms/this-host.ts';
 
 /** Requests that are being answered when it stops may take so long, ms. */
 const GRACE_MS = 10_000;
@@ -51,6 +57,8 @@ export interface DaemonOptions {
   version: string;
   /** Looks at this machine; tests have one of their own. */
   examine?: Examine;
+  /** The host that runs the VMs; tests have one whose QEMUs are none. */
+  machine?: Host;
   times?: Times;
   graceMs?: number;
 }
@@ -136,13 +144,28 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
     hub.publish(type, data);
   };
   let stopping = false;
+  const definitions = new Definitions(paths.vms);
+  undoing.add(() => definitions.close());
+  const registry = new VmRegistry({
+    ...{ host: options.machine ?? (await thisHost(config)), ownership, definitions, publish },
+    migrating: (vm) => journal.migrations({ vm, open: true }).length > 0,
+  });
+  undoing.add(() => registry.close());
+  const unusable = realDevices(config.devices);
+  if (unusable.length > 0)
+    log.warn({ devices: unusable }, 'real PCI devices are shown, and no VM can be given one yet');
+  await registry.recover();
+  const address = config.listen === undefined ? '' : addressText(config.listen.address);
+  const presence = startPresence(ownershipOf(config), { name: config.host, address, version }, log);
+  undoing.add(() => presence.stop());
   const { binary: qemu } = config.qemu;
   const examine: Examine = options.examine ?? ((how) => examineMachine({ ...how, qemu, networks: false }));
   const services = {
-    hosts: new HostService(config, examine),
+    hosts: new HostService(config, examine, presence.ask),
     devices: new DeviceService(config, ownership, pciNics),
     migrations: new MigrationService(journal),
     shadows: new ShadowService(shadows),
+    vms: new VmService(registry),
     about: { version, host: config.host, startedMs: Date.now() },
     stopping: () => stopping,
     publish,

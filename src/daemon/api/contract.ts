@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { Name } from '../config/model.ts';
 import { get, Nothing, Paged, Paging } from './contract-parts.ts';
+import { VM_API } from './contract-vms.ts';
 import type { Endpoint } from './endpoint.ts';
 import {
   Device,
@@ -85,6 +86,7 @@ export const API = {
     { tag: 'devices', summary: 'One device' },
     { params: z.strictObject({ device: Name }), query: Nothing, answer: Device },
   ),
+  ...VM_API,
   listMigrations: get(
     '/v1/migrations',
     { tag: 'migrations', summary: 'Migrations, swaps and rescues, the newest first' },

@@ -82,6 +82,11 @@ export const Host = z
     name: z.string(),
     self: z.boolean().describe('Whether it is the host of the daemon that answers.'),
     address: z.string().nullable().describe('Where its daemon listens; null: on its Unix socket only.'),
+    alive: z
+      .boolean()
+      .nullable()
+      .describe('Whether the shared store heard of it a moment ago; null: that cannot be known.'),
+    version: z.string().nullable().describe('Of Shadowferry there, as it says of itself.'),
     examination: Examination.nullable().describe(
       'The last look at it; null for other hosts, and before the first.',
     ),

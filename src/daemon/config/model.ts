@@ -13,6 +13,15 @@ const absolute = z
 /** A Unix socket's address has room for 108 bytes, and ours is made under a longer name first. */
 const socketPath = absolute.refine((path) => Buffer.byteLength(path) <= 90, 'at most 90 bytes');
 
+/**
+ * Below it are the sockets of VMs, as `vms/NAME/channel7.sock`, and a Unix socket's path has at most 107 bytes. A name
+ * has at most 31.
+ */
+const stateDirectory = absolute.refine(
+  (path) => Buffer.byteLength(path) <= 57,
+  'at most 57 bytes, as the sockets of VMs are below it',
+);
+
 /** Name of a host, a device or a network. */
 export const Name = z
   .string()
@@ -101,8 +110,11 @@ const Device = z.union([
     network: Name.describe('Network that it is connected to; one of `networks`.'),
     model: z
       .string()
-      .regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'a device of QEMU such as e1000e')
-      .describe('QEMU model of an emulated device.'),
+      .regex(
+        /^[a-z0-9][a-z0-9-]{0,31}(,[a-z0-9_-]{1,32}=[a-z0-9_.-]{1,32}){0,8}$/,
+        'a device of QEMU such as e1000e, or with options: virtio-net-pci,queues=4',
+      )
+      .describe('QEMU model of an emulated device, with options if any.'),
   }),
 ]);
 
@@ -147,9 +159,9 @@ function repeated(list: readonly (string | undefined)[]): number {
 export const DaemonConfig = z
   .strictObject({
     host: Name.describe('Name of this host; the owner of the VMs that run here.'),
-    state: absolute
+    state: stateDirectory
       .default('/var/lib/shadowferry')
-      .describe('Directory of the journal, the shadows and the events.'),
+      .describe('Directory of the journal, the shadows, the events and the VMs; at most 57 bytes.'),
     socket: Socket.prefault({}),
     listen: Listen.optional().describe('TCP, with TLS 1.3 only. Without it there is only the Unix socket.'),
     tokens: absolute
@@ -181,6 +193,17 @@ export const DaemonConfig = z
           .enum(['auto', 'kvm', 'tcg'])
           .default('auto')
           .describe('`auto` takes KVM where it works.'),
+      })
+      .prefault({}),
+    migration: z
+      .strictObject({
+        address: z
+          .string()
+          .refine((text) => isIP(text) !== 0, 'an IP address')
+          .optional()
+          .describe(
+            'IP address on which QEMU takes the memory of VMs that come. Without it: the address of `listen`, else 127.0.0.1.',
+          ),
       })
       .prefault({}),
     limits: Limits.prefault({}),

@@ -43,6 +43,7 @@ export function statePaths(config: Pick<DaemonConfig, 'state' | 'tokens'>) {
     journal: join(state, 'journal.db'),
     shadows: join(state, 'shadows.db'),
     daemon: join(state, 'daemon.db'),
+    vms: join(state, 'vms.db'),
     lock: join(state, 'daemon.lock'),
     tokens: tokens ?? join(state, 'tokens.json'),
   } as const;

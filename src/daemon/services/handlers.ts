@@ -5,19 +5,21 @@ import type { DeviceService } from './devices.ts';
 import type { HostService } from './hosts.ts';
 import type { MigrationService } from './migrations.ts';
 import type { ShadowService } from './shadows.ts';
+import type { VmService } from './vms.ts';
 
 export interface Services {
   hosts: HostService;
   devices: DeviceService;
   migrations: MigrationService;
   shadows: ShadowService;
+  vms: VmService;
   about: { version: string; host: string; startedMs: number };
   stopping: () => boolean;
   publish: (type: string, data: Record<string, unknown>) => void;
 }
 
 export function makeHandlers(services: Services): Handlers {
-  const { hosts, devices, migrations, shadows, about, stopping, publish } = services;
+  const { hosts, devices, migrations, shadows, vms, about, stopping, publish } = services;
   return {
     health: bind(API.health, () => ({ status: stopping() ? ('stopping' as const) : ('ok' as const) })),
     version: bind(API.version, () => ({
@@ -40,6 +42,23 @@ export function makeHandlers(services: Services): Handlers {
     listSteps: bind(API.listSteps, ({ params, query }) => migrations.steps(params.id, query)),
     listNotes: bind(API.listNotes, ({ params, query }) => migrations.notes(params.id, query)),
     explainMigration: bind(API.explainMigration, ({ params }) => migrations.explain(params.id)),
+    listVms: bind(API.listVms, ({ query }) => vms.list(query)),
+    getVm: bind(API.getVm, ({ params }) => vms.get(params.vm)),
+    defineVm: bind(API.defineVm, ({ body }) => vms.define(body)),
+    startVm: bind(API.startVm, ({ params, body }, { principal }) =>
+      vms.start(params.vm, body.override?.why, principal),
+    ),
+    stopVm: bind(API.stopVm, ({ params, body }) => vms.stop(params.vm, body)),
+    pauseVm: bind(API.pauseVm, ({ params }) => vms.pause(params.vm)),
+    resumeVm: bind(API.resumeVm, ({ params, body }, { principal }) =>
+      vms.resume(params.vm, body.override?.why, principal),
+    ),
+    forgetVm: bind(API.forgetVm, ({ params }) => vms.forget(params.vm)),
+    takeOverVm: bind(API.takeOverVm, ({ params, body }, { principal }) =>
+      vms.takeOver(params.vm, body.why, principal),
+    ),
+    listOverrides: bind(API.listOverrides, ({ query }) => vms.overrides(query)),
+    readConsole: bind(API.readConsole, ({ params, query }) => vms.console(params.vm, query)),
     listShadows: bind(API.listShadows, ({ query }) => shadows.list(query)),
     listShadowVersions: bind(API.listShadowVersions, ({ params, query }) =>
       shadows.versions(params.vm, params.nic, query),

@@ -5,13 +5,14 @@ import type { MachineReport } from '../../observe/examine.ts';
 import type { Examination, Host, Page } from '../api/model.ts';
 import type { DaemonConfig } from '../config/model.ts';
 import { Pager, pageOfArray, TextKey } from '../http/pagination.ts';
+import type { AskPresence } from './presence.ts';
 
 /** A look round may take so long; it takes a second, and an accelerator's time limit once. */
 const LIMIT_MS = 30_000;
 
 export type Examine = (options: { fresh: boolean; signal: AbortSignal }) => Promise<MachineReport>;
 
-const addressText = ({ host, port }: { host: string; port: number }) =>
+export const addressText = ({ host, port }: { host: string; port: number }) =>
   host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 
 function examinationOf({ checks, qemu }: MachineReport, atMs: number, tookMs: number): Examination {
@@ -37,26 +38,31 @@ function examinationOf({ checks, qemu }: MachineReport, atMs: number, tookMs: nu
 export class HostService {
   readonly #config: Pick<DaemonConfig, 'host' | 'listen' | 'peers'>;
   readonly #examine: Examine;
+  readonly #presence: AskPresence;
   #last: Examination | undefined;
   /** The look that is under way: whoever asks meanwhile gets its answer. */
   #running: { fresh: boolean; result: Promise<Examination> } | undefined;
 
-  constructor(config: Pick<DaemonConfig, 'host' | 'listen' | 'peers'>, examine: Examine) {
+  constructor(
+    config: Pick<DaemonConfig, 'host' | 'listen' | 'peers'>,
+    examine: Examine,
+    presence: AskPresence = async () => undefined,
+  ) {
     this.#config = config;
     this.#examine = examine;
+    this.#presence = presence;
   }
 
-  list(query: { limit: number; cursor?: string | undefined }): Page<Host> {
-    return pageOfArray(new Pager('hosts', {}, TextKey), this.#all(), ({ name }) => name, query);
+  async list(query: { limit: number; cursor?: string | undefined }): Promise<Page<Host>> {
+    return pageOfArray(new Pager('hosts', {}, TextKey), await this.#all(), ({ name }) => name, query);
   }
 
   /** @throws UNKNOWN_HOST */
-  get(name: string): Host {
-    const found = this.#all().find((host) => host.name === name);
+  async get(name: string): Promise<Host> {
+    const all = await this.#all();
+    const found = all.find((host) => host.name === name);
     if (found !== undefined) return found;
-    const allowed = this.#all()
-      .map((host) => host.name)
-      .join(', ');
+    const allowed = all.map((host) => host.name).join(', ');
     throw new ShadowferryError('UNKNOWN_HOST', { field: 'host', value: name, allowed });
   }
 
@@ -65,7 +71,7 @@ export class HostService {
    * @throws UNKNOWN_HOST, also for another host: its own daemon looks at it
    */
   async examine(name: string, fresh: boolean): Promise<Examination> {
-    if (!this.get(name).self) {
+    if (!(await this.get(name)).self) {
       const { host } = this.#config;
       throw new ShadowferryError('UNKNOWN_HOST', {
         field: 'host (its own daemon looks at it)',
@@ -92,17 +98,29 @@ export class HostService {
     return this.#last;
   }
 
-  #all(): Host[] {
+  async #all(): Promise<Host[]> {
     const { host, listen, peers } = this.#config;
-    const address = listen === undefined ? null : addressText(listen.address);
-    return [
-      { name: host, self: true, address, examination: this.#last ?? null },
-      ...peers.map((peer) => ({
-        name: peer.name,
-        self: false,
-        address: addressText(peer.address),
-        examination: null,
-      })),
+    const alive = await this.#presence();
+    const seen = (name: string) => ({
+      // whoever answers is alive
+      alive: name === host ? true : (alive?.has(name) ?? null),
+      version: alive?.get(name)?.version ?? null,
+    });
+    const known = [
+      { name: host, self: true, address: listen === undefined ? null : addressText(listen.address) },
+      ...peers.map((peer) => ({ name: peer.name, self: false, address: addressText(peer.address) })),
     ];
+    // those of the store that the configuration does not name are there all the same
+    const others = [...(alive?.values() ?? [])].filter(({ name }) =>
+      known.every((each) => each.name !== name),
+    );
+    return [
+      ...known,
+      ...others.map(({ name, address }) => ({ name, self: false, address: address || null })),
+    ].map((each) => ({
+      ...each,
+      ...seen(each.name),
+      examination: each.self ? (this.#last ?? null) : null,
+    }));
   }
 }

@@ -169,7 +169,18 @@ export class VmService {
     const { memoryMiB, cpus, machine } = spec;
     const { busy, definition } = this.#registry.details(name);
     return {
-      ...{ name, host: this.#registry.host.name, state, why: why ?? null, busy, pid, epoch, memoryMiB, cpus, machine },
+      ...{
+        name,
+        host: this.#registry.host.name,
+        state,
+        why: why ?? null,
+        busy,
+        pid,
+        epoch,
+        memoryMiB,
+        cpus,
+        machine,
+      },
       origin: definition?.origin ?? null,
       nics: spec.nics.map(({ id, mac, network, direct, standby }) => ({
         ...{ id, mac, network, standby, device: direct?.device ?? null, model: direct?.model ?? null },

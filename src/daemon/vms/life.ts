@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { deadline } from '../../base/deadline.ts';
 import { isAlive, type ProcessIdentity, signalProcess } from '../../base/process.ts';
 import { ShadowferryError } from '../../errors.ts';
+import { qemuOfDirectory } from '../../hypervisor/qemu/of-directory.ts';
 import { type QemuProcess, recordedQemu } from '../../hypervisor/qemu/process.ts';
 import { directNics, type VmSpec, vmPaths } from '../../hypervisor/qemu/spec.ts';
 import { cont, queryStatus, quit, stop } from '../../hypervisor/qmp/commands.ts';
@@ -110,9 +111,9 @@ export async function startVm(registry: VmRegistry, name: string, override?: Ove
 
 /** A VM that left may have a QEMU here still, kept for its pages: a second one would share its name and sockets. */
 function refuseLeftover(registry: VmRegistry, name: string): void {
-  const recorded = recordedQemu(registry.host.vmDirectory(name));
-  if (recorded === undefined) return;
-  throw wrongState(registry, name, `a QEMU of it is still there (process ${recorded.identity.pid})`);
+  const [left] = qemuOfDirectory(registry.host.vmDirectory(name));
+  if (left === undefined) return;
+  throw wrongState(registry, name, `a QEMU of it is still there (process ${left.pid})`);
 }
 
 export interface StopOptions {

@@ -13,6 +13,8 @@ import type { Slot, Slots } from './slots.ts';
 
 const STORE_MS = 5_000;
 const PAUSE_MS = 5_000;
+/** A QEMU whose monitor does not answer is asked often, and not long, as nobody else can work with the VM meanwhile. */
+const FIND_MS = 1_000;
 const AGAIN_MS = 5_000;
 
 export interface RecordKeeperOptions {
@@ -49,8 +51,9 @@ export class RecordKeeper {
     await this.#askStore();
   }
 
-  /** Asks again after a while. */
-  later(): void {
+  /** Asks again after a while, about a VM too where one is named. */
+  later(name?: string): void {
+    if (name !== undefined) this.#unasked.add(name);
     clearTimeout(this.#again);
     const again = () => void this.#askStore();
     if (!this.#closed) this.#again = setTimeout(again, this.#options.againMs ?? AGAIN_MS).unref();
@@ -64,8 +67,7 @@ export class RecordKeeper {
       await this.#judge(name, await ownership.read(name, inTime()));
     } catch {
       await registry.find(name);
-      this.#unasked.add(name);
-      this.later();
+      this.later(name);
     }
   }
 
@@ -75,19 +77,30 @@ export class RecordKeeper {
     try {
       const records = new Map((await ownership.list(inTime())).map((record) => [record.vm, record]));
       for (const name of [...this.#unasked]) {
+        this.#unasked.delete(name);
         // a migration that was taken up meanwhile judges by itself
         if (!this.#inOtherHands(name)) {
           await registry.exclusively(name, 'its record is looked at', async () => {
             const seen = records.get(name);
-            await this.#judge(name, seen?.owner === host.name ? seen : await ownership.read(name, inTime()));
+            const ours = seen?.owner === host.name;
+            await this.#judge(name, ours ? seen : await this.#readAgain(name));
           });
         }
-        this.#unasked.delete(name);
       }
       await this.#freeClaims();
     } catch (error) {
       this.#doubt(reasonOf(error));
       this.later();
+    }
+  }
+
+  /** The list is a moment old by now. */
+  async #readAgain(name: string): Promise<Ownership | undefined> {
+    try {
+      return await this.#options.ownership.read(name, inTime());
+    } catch (error) {
+      this.#unasked.add(name);
+      throw error;
     }
   }
 
@@ -127,7 +140,7 @@ export class RecordKeeper {
     const ours = record?.owner === host.name;
     if (ours && slot.state === 'gone')
       registry.define(slot.definition ?? { spec: slot.spec, origin: 'arrived', adopted: null });
-    if (slot.connection === undefined) await registry.find(name);
+    if (slot.connection === undefined) await registry.find(name, FIND_MS);
     if (record === undefined || ours) {
       slot.verdict = slot.connection === undefined || ours ? undefined : 'no host owns it';
       return registry.look(name);

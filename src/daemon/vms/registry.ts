@@ -6,7 +6,7 @@ import { deadline } from '../../base/deadline.ts';
 import { isAlive } from '../../base/process.ts';
 import { reasonOf, ShadowferryError, toShadowferryError } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
-import { findQemu } from '../../hypervisor/qemu/process.ts';
+import { findQemu, recordedQemu } from '../../hypervisor/qemu/process.ts';
 import type { VmSpec } from '../../hypervisor/qemu/spec.ts';
 import { queryStatus } from '../../hypervisor/qmp/commands.ts';
 import { findVm, type RunningVm } from '../../migration/vm.ts';
@@ -29,6 +29,8 @@ export interface RegistryOptions {
   migrating?: (vm: string) => boolean;
   /** Between two questions to a store that does not answer, ms. */
   againMs?: number;
+  /** Longest wait for the monitor of a VM that is looked for, ms. */
+  connectMs?: number;
 }
 
 const CONNECT_MS = 10_000;
@@ -283,11 +285,11 @@ export class VmRegistry {
   }
 
   /** Looks for the QEMU of a VM that an earlier process started, and connects to it. Never throws. */
-  async find(name: string): Promise<void> {
+  async find(name: string, limitMs = this.#options.connectMs ?? CONNECT_MS): Promise<void> {
     const slot = this.#slots.find(name);
     // where it left, its QEMU may be kept for its pages, and belongs to the migration
     if (slot === undefined || slot.state === 'gone') return;
-    const signal = deadline(`connecting to VM "${name}"`, CONNECT_MS);
+    const signal = deadline(`connecting to VM "${name}"`, limitMs);
     try {
       const connection = await this.#open(name, signal);
       if (connection === undefined) return await this.#ended(name);
@@ -295,6 +297,7 @@ export class VmRegistry {
       await this.look(name);
     } catch (error) {
       this.#slots.become(name, 'paused', `its QEMU is there, and cannot be connected to: ${reasonOf(error)}`);
+      this.#records.later(name);
     }
   }
 
@@ -355,18 +358,26 @@ export class VmRegistry {
     throw new ShadowferryError('VM_LIMITED', { vm: name, what: `given to "${what}"`, why: reasons });
   }
 
-  /** Connects to a VM's QEMU; undefined when none runs here. */
+  /** Connects to a VM's QEMU; undefined when none runs here (any more). */
   async #open(name: string, signal: AbortSignal): Promise<Connection | undefined> {
+    const directory = this.host.vmDirectory(name);
+    const recorded = recordedQemu(directory);
+    if (recorded === undefined) return undefined;
     const adopted = this.#slots.find(name)?.definition?.adopted;
-    if (adopted && !adopted.whole) {
-      const qemu = await findQemu(this.host.vmDirectory(name), signal);
-      return qemu === undefined ? undefined : { kind: 'monitor', qemu };
-    }
+    const died = new AbortController();
+    const look = () => isAlive(recorded.identity) || died.abort(new Error('its QEMU ended'));
+    // while it dies its socket is still there, and nobody answers
+    const timer = setInterval(look, END_LOOK_MS);
+    const limit = AbortSignal.any([signal, died.signal]);
     try {
-      return { kind: 'whole', vm: await findVm(this.host, name, signal) };
+      if (!adopted || adopted.whole) return { kind: 'whole', vm: await findVm(this.host, name, limit) };
+      const qemu = await findQemu(directory, limit);
+      return qemu === undefined ? undefined : { kind: 'monitor', qemu };
     } catch (error) {
-      if (error instanceof ShadowferryError && error.code === 'UNKNOWN_VM') return undefined;
+      if (!isAlive(recorded.identity)) return undefined;
       throw error;
+    } finally {
+      clearInterval(timer);
     }
   }
 
