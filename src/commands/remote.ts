@@ -75,6 +75,17 @@ export async function remoteOf(
   });
 }
 
+/** Where the daemon of this machine is asked when none was named. */
+const LOCAL_SOCKET = '/run/shadowferry/daemon.sock';
+
+/** The daemon that was named, or that of this machine. @throws INPUT_FIELD */
+export async function daemonOf(command: Command): Promise<DaemonClient> {
+  const named = await remoteOf(command);
+  if (named !== undefined) return named;
+  const { DaemonClient: Client } = await import('../daemon/client/client.ts');
+  return new Client({ address: LOCAL_SOCKET });
+}
+
 /** @throws INPUT_FIELD when a daemon was named on the command line and this command asks none */
 export function refuseRemote(command: Command): void {
   const { host } = rootOf(command).opts<RemoteOptions>();
