@@ -21,6 +21,7 @@ const TASKS = {
   cli: ['src/cli.ts'],
   test: ['scripts/test.ts'],
   bench: ['bench/main.ts'],
+  faults: ['test/faults/main.ts'],
   lint: ['scripts/lint.ts'],
   build: ['scripts/build.ts'],
 };

@@ -16,7 +16,7 @@ import { BootstrapError, say } from './messages.mjs';
  * @property {boolean} [optional] the task runs without it, with the consequence that `why` names
  */
 
-const LAB = ['setup', 'demo', 'test', 'bench'];
+const LAB = ['setup', 'demo', 'test', 'bench', 'faults'];
 
 /** @type {Program[]} */
 export const PROGRAMS = [
@@ -79,7 +79,7 @@ export const PROGRAMS = [
     name: 'etcd',
     package: 'etcd-server',
     why: 'is the ownership store of several hosts in the tests; without it those are skipped',
-    tasks: ['setup', 'test', 'unit'],
+    tasks: ['setup', 'test', 'unit', 'faults'],
     optional: true,
   },
   {

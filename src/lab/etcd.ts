@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { deadline } from '../base/deadline.ts';
 import { exec } from '../base/exec.ts';
+import { findProgram } from '../base/find-program.ts';
 import { identify, type ProcessIdentity, signalProcess, spawnDetached } from '../base/process.ts';
 import { ShadowferryError } from '../errors.ts';
 import { inNamespace } from './network/network.ts';
@@ -54,6 +55,8 @@ export class LabEtcd {
 
   /** Starts the members and waits until they have a leader; they end with their namespace. @throws DEADLINE, TOOL_MISSING */
   static async start(netns: string, directory: string, count: 1 | 3): Promise<LabEtcd> {
+    if (findProgram('etcd') === undefined)
+      throw new ShadowferryError('TOOL_MISSING', { tool: 'etcd', install: 'apt-get install etcd-server' });
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const etcd = new LabEtcd(netns, directory, count);
     for (const member of etcd.#members) etcd.#startMember(member);
@@ -121,15 +124,17 @@ export class LabEtcd {
     }
   }
 
-  /** Keys and values below a prefix, as etcd has them. @throws COMMAND_FAILED when no member has an answer */
+  /** Keys and values below a prefix, as etcd has them. @throws DEADLINE when no member has an answer */
   async entries(prefix: string): Promise<Map<string, string>> {
     const end = `${prefix.slice(0, -1)}${String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)}`;
     const question = { key: btoa(prefix), range_end: btoa(end) };
-    const answers = await this.#ask('/v3/kv/range', question, Range, deadline('a look into etcd', START_MS));
-    const found = answers.find(({ said }) => said !== undefined)?.said;
-    if (found === undefined) {
-      const stderr = 'no member answers';
-      throw new ShadowferryError('COMMAND_FAILED', { command: 'a look into etcd', code: 1, stderr });
+    const signal = deadline('a look into etcd', START_MS);
+    let found: z.infer<typeof Range> | undefined;
+    while (found === undefined) {
+      // while a new leader is elected nobody answers
+      signal.throwIfAborted();
+      const answers = await this.#ask('/v3/kv/range', question, Range, signal);
+      found = answers.find(({ said }) => said !== undefined)?.said;
     }
     const text = (base64: string) => Buffer.from(base64, 'base64').toString('utf8');
     return new Map(found.kvs.map(({ key, value }) => [text(key), text(value)]));

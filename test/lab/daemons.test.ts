@@ -1,10 +1,16 @@
 /** Two real daemons in the lab: each answers over TLS, has etcd over a link of its own, and is found again after a kill. */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { findProgram } from '../../src/base/find-program.ts';
 import { LabDaemons } from '../../src/lab/daemons.ts';
+import { emptyDisk, fillDisk } from '../../src/lab/faults/disk.ts';
 import { listLeftovers } from '../../src/lab/network/network.ts';
 
-describe('two daemons', () => {
+const skip = findProgram('etcd') === undefined && 'there is no etcd on this machine';
+
+describe('two daemons', { skip }, () => {
   let lab: LabDaemons;
   before(async () => {
     lab = await LabDaemons.create({ devices: { a: ['e1000e'], b: ['vmxnet3'] }, members: 3, stateMiB: 64 });
@@ -41,5 +47,13 @@ describe('two daemons', () => {
     await lab.etcd.entries('/shadowferry/');
     await lab.etcd.restart(killed);
     await lab.etcd.entries('/shadowferry/');
+  });
+
+  test('the disk of a host can be full, and is not afterwards', () => {
+    const { state } = lab.places.b;
+    fillDisk(state);
+    assert.throws(() => writeFileSync(join(state, 'more'), 'x'), { code: 'ENOSPC' });
+    emptyDisk(state);
+    writeFileSync(join(state, 'more'), 'x');
   });
 });
