@@ -18,7 +18,7 @@ import { addStoreNetwork, type StoreNetwork } from './store-network.ts';
 
 export type LabHostName = (typeof LAB_HOSTS)[number];
 const PORT = 7443;
-const DAYS = 30;
+const DAYS = 90;
 
 export interface LabDaemonsOptions {
   /** Devices of each host, by QEMU model, as in `LabOptions`. */

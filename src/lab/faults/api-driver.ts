@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deadline } from '../../base/deadline.ts';
 import { API } from '../../daemon/api/contract.ts';
+import { MIGRATION_CALLS } from '../../daemon/api/contract-migrations.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { VmSpec } from '../../hypervisor/qemu/spec.ts';
 import type { LabDaemons } from '../daemons.ts';
@@ -59,13 +60,16 @@ export class ApiDriver implements Driver {
     const { spec } = await client.call(API.defineVm, { params: {}, query: {}, body });
     await client.call(API.startVm, { params, query: {}, body: {} });
     const signal = deadline('booting the guest', BOOT_MS);
-    let from: number | undefined = 0;
+    let from = 0;
     for (let said = ''; !said.includes(READY_LINE); ) {
       signal.throwIfAborted();
-      const query = { from, waitSeconds: 5 };
-      const piece = await client.call(API.readConsole, { params, query }, { signal });
-      said = (said + piece.text).slice(-4 * READY_LINE.length - piece.text.length);
-      from = piece.next;
+      const { text, next } = await client.call(
+        API.readConsole,
+        { params, query: { from, waitSeconds: 5 } },
+        { signal },
+      );
+      said += text;
+      from = next;
     }
     return VmSpec.parse(spec);
   }
@@ -93,7 +97,7 @@ export class ApiDriver implements Driver {
     const strategy: Way = way;
     const body = { vm, destination, strategy, limits: LIMITS };
     const input = { params: {}, query: {}, body };
-    const made = await this.#client(source).call(API.submitMigration, input, {
+    const made = await this.#client(source).call(MIGRATION_CALLS.submitMigration, input, {
       idempotencyKey: randomUUID(),
     });
     return made.id;
@@ -118,6 +122,10 @@ export class ApiDriver implements Driver {
 
   async attach(host: HostName): Promise<void> {
     const params = { vm: this.#options.vm };
-    await this.#client(host).call(API.attachDevices, { params, query: {}, body: { attachMs: ATTACH_MS } });
+    await this.#client(host).call(MIGRATION_CALLS.attachDevices, {
+      params,
+      query: {},
+      body: { attachMs: ATTACH_MS },
+    });
   }
 }
