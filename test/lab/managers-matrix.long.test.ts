@@ -37,6 +37,17 @@ type Mode = (typeof MODES)[number];
 /** Of the shadow interface, after a boot. */
 const MEMBERS: Record<Mode, number> = { replay: 0, hold: 1, bridge: 2 };
 
+/** Prints the members of a bond, when there are as many as wanted; a manager may take them up after the bond itself. */
+const MEMBERS_THERE = `
+[ -d "/sys/class/net/$1/bonding" ] || exit 0
+n=0
+until set -- "$1" "$2" $(cat "/sys/class/net/$1/bonding/slaves") && [ $# -eq $(($2 + 2)) ]; do
+  n=$((n + 1)); [ $n -lt 100 ] || break
+  sleep 0.3
+done
+cat "/sys/class/net/$1/bonding/slaves"
+`;
+
 const GUESTS: readonly Guest[] = MANAGERS.flatMap((manager) =>
   (['dhcp', 'static'] as const).map((ipv4) => ({ manager, ipv4 })),
 );
@@ -131,9 +142,7 @@ for (const guest of GUESTS) {
         noted(row, 'reboot', async () => {
           await reboot(guestNow.vm, nic);
           assert.deepEqual(await look(guestNow.vm, nic), guestNow.booted);
-          const members = await inGuest(guestNow.vm, 'cat "/sys/class/net/$1/bonding/slaves" || :', [
-            INTERFACE,
-          ]);
+          const members = await inGuest(guestNow.vm, MEMBERS_THERE, [INTERFACE, String(MEMBERS[mode])]);
           assert.equal(
             members.split(' ').filter((name) => name.trim() !== '').length,
             MEMBERS[mode],

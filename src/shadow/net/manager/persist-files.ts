@@ -162,7 +162,7 @@ function bondFiles(paths: Paths, bond: Bond, facts: PersistFacts, tag: string): 
   }
   if (profile !== undefined) {
     if (!profile.path.includes(`/shadowferry-${tag}.nmconnection`)) return own(profile.path);
-    return done(nmFiles(paths, bond, profile), facts.systemd ? paths.afterUdevNM : undefined);
+    return done(nmFiles(paths, tag, bond, profile), facts.systemd ? paths.afterUdevNM : undefined);
   }
   if (facts.networkManager)
     return nothing(`NetworkManager has ${bond.interface} without a profile in a file: nothing was written`);

@@ -60,6 +60,7 @@ export function pathsFor(tag: string) {
     profile: `${NM}/shadowferry-${tag}.nmconnection`,
     directProfile: `${NM}/shadowferry-${tag}-direct.nmconnection`,
     standbyProfile: `${NM}/shadowferry-${tag}-standby.nmconnection`,
+    withoutCarrier: `/etc/NetworkManager/conf.d/50-shadowferry-${tag}.conf`,
     interfaces: `/etc/network/interfaces.d/shadowferry-${tag}`,
     hook: `/etc/network/if-pre-up.d/shadowferry-${tag}`,
     afterUdevNetworkd: `/etc/systemd/system/${UNITS.networkd}.d/50-shadowferry-${tag}.conf`,

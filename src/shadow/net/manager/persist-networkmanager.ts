@@ -26,8 +26,25 @@ function section(lines: readonly string[], name: string): string[] | undefined {
   return (end < 0 ? rest : rest.slice(0, end)).filter((line) => line !== '' && !line.startsWith('#'));
 }
 
+/**
+ * The standby's link is down while the device is there, and NetworkManager takes up no profile without a carrier: the
+ * bond would be without it after a boot.
+ */
+function withoutCarrier(path: string, tag: string, { name }: Member): PersistFile {
+  return file(
+    path,
+    [
+      header('the standby is a member of the shadow interface while its link is down'),
+      `[device-shadowferry-${tag}]`,
+      `match-device=interface-name:=${name}`,
+      'ignore-carrier=yes',
+      '',
+    ].join('\n'),
+  );
+}
+
 /** @param profile the one that it has now: its settings above layer 2 are kept */
-export function nmFiles(paths: Paths, bond: Bond, profile: GuestText): PersistFile[] {
+export function nmFiles(paths: Paths, tag: string, bond: Bond, profile: GuestText): PersistFile[] {
   const connection = section(profile.lines, 'connection') ?? [];
   const keyOf = (key: string) => connection.find((line) => line.startsWith(`${key}=`))?.slice(key.length + 1);
   const id = keyOf('id') ?? bond.interface;
@@ -87,6 +104,11 @@ export function nmFiles(paths: Paths, bond: Bond, profile: GuestText): PersistFi
       '600',
     ),
     member(paths.directProfile, bond.direct),
-    ...(bond.standby === undefined ? [] : [member(paths.standbyProfile, bond.standby)]),
+    ...(bond.standby === undefined
+      ? []
+      : [
+          member(paths.standbyProfile, bond.standby),
+          withoutCarrier(paths.withoutCarrier, tag, bond.standby),
+        ]),
   ];
 }

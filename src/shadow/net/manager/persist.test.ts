@@ -64,6 +64,7 @@ const LINK_FILE = '/etc/systemd/network/01-shadowferry-net0.link';
 const BOND_LINK = '/etc/systemd/network/01-shadowferry-net0-bond.link';
 const NETDEV = '/etc/systemd/network/01-shadowferry-net0.netdev';
 const PROFILES = '/etc/NetworkManager/system-connections';
+const WITHOUT_CARRIER = '/etc/NetworkManager/conf.d/50-shadowferry-net0.conf';
 
 describe('what is written for the next boot', () => {
   it('is the name alone of a bare interface, whatever its driver is', () => {
@@ -206,6 +207,14 @@ describe('what is written for the next boot', () => {
       return /^uuid=([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/m.exec(text)?.[1] ?? assert.fail(text);
     });
     assert.notEqual(ids[0], ids[1]);
+    // the standby's link is down until it is needed
+    const alone = textOf(made, WITHOUT_CARRIER);
+    assert.ok(
+      alone.endsWith(
+        `\n[device-shadowferry-net0]\nmatch-device=interface-name:=${STANDBY.name}\nignore-carrier=yes\n`,
+      ),
+    );
+    assert.ok(!byPath(persistFiles(bond('lan0', false), { ...NOTHING, profile }, TAG)).has(WITHOUT_CARRIER));
     assert.deepEqual(persistFiles(bond('lan0', true), { ...NOTHING, profile }, TAG), made);
   });
 
