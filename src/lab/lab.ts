@@ -77,6 +77,8 @@ export interface BootOptions {
   memoryMiB?: number;
   cpus?: number;
   standby?: NicSpec['standby'];
+  /** Reached from both hosts by the same path. */
+  disks?: readonly DiskSpec[];
   /** Which of the host's devices; none for a VM with only a standby. */
   device?: string | null;
   setup?: Partial<GuestSetup>;
@@ -221,7 +223,7 @@ export class Lab implements AsyncDisposable {
         initrd: options.guest?.initrd ?? options.initrd ?? this.image.initrd,
         append: options.guest?.append ?? guestKernelArgs(options.kernelArgs),
       },
-      disks: options.guest?.disks ?? [],
+      disks: options.guest?.disks ?? options.disks ?? [],
       firmwareFiles: [{ name: SETUP_FW_CFG, path: setup }],
       ...(options.access === undefined ? {} : { guest: options.access }),
       nics: nics.map((nic) => nic.spec),

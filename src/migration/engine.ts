@@ -113,7 +113,7 @@ async function perform(m: Migration): Promise<void> {
     const staged = facts.staged;
     await m.phase('detach', () => detach(run, staged));
     await m.phase('copy', () => copy(run, checked, incoming));
-    await m.phase('switchover', () => switchover(run, checked, incoming, () => m.commit()));
+    await m.phase('switchover', () => switchover(run, incoming, () => m.commit()));
     await m.phase('attach', async () => {
       const attached = await attach(run, incoming);
       facts.attached = attached;

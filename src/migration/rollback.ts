@@ -4,17 +4,11 @@ import { together } from '../base/together.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
 import { directDeviceProps } from '../hypervisor/qemu/argv.ts';
 import { nicIds } from '../hypervisor/qemu/spec.ts';
-import {
-  announceSelf,
-  cont,
-  deviceAdd,
-  migrateCancel,
-  queryMigrate,
-  queryStatus,
-} from '../hypervisor/qmp/commands.ts';
+import { announceSelf, cont, deviceAdd, queryStatus } from '../hypervisor/qmp/commands.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
 import { forgetPersisted, PERSIST_MS } from '../shadow/net/manager/persist.ts';
 import { stopAnswering } from './absence.ts';
+import { endCopy } from './end-copy.ts';
 import { undoTelling } from './guest-manager.ts';
 import { otherOwner } from './hand-over.ts';
 import type { JournalStep } from './journal.ts';
@@ -23,7 +17,6 @@ import type { Undo } from './undo.ts';
 import { undoGroups } from './undo-order.ts';
 import { channelOf, isPlugged, setStandbyLink } from './vm.ts';
 
-const CANCEL_MS = 30_000;
 /** The VM may stand still meanwhile. */
 const STORE_MS = 2_000;
 /** A guest that was slow to release its device may still do it; only then can it be plugged again. */
@@ -31,16 +24,7 @@ const LATE_UNPLUG_MS = 3_000;
 
 async function cancelCopy(run: Run): Promise<void> {
   const { monitor, spec } = run.source.qemu;
-  const signal = waitAfter('the end of the cancelled copy', CANCEL_MS);
-  const over = (status: string) => ['cancelled', 'failed', 'completed', 'none'].includes(status);
-  const ended = monitor.waitFor((event) => event.name === 'MIGRATION' && over(String(event.data.status)), {
-    signal,
-  });
-  if (!over((await queryMigrate(monitor)).status)) {
-    await migrateCancel(monitor);
-    if (!over((await queryMigrate(monitor)).status)) await ended.promise;
-  }
-  ended.dispose();
+  await endCopy(run.source.qemu);
   if ((await queryStatus(monitor)).running) return;
   // a destination that has loaded all holds the images' locks, which ours needs to go on
   if (spec.disks.length > 0) {

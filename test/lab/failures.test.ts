@@ -3,26 +3,30 @@ import assert from 'node:assert/strict';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { cacheDirectory } from '../../src/base/cache-dir.ts';
 import { deadline } from '../../src/base/deadline.ts';
 import { exec } from '../../src/base/exec.ts';
+import { ShadowferryError } from '../../src/errors.ts';
 import type { Host } from '../../src/host/host.ts';
 import { guestPciPath } from '../../src/hypervisor/qemu/pci.ts';
 import { findQemu } from '../../src/hypervisor/qemu/process.ts';
 import { channelPorts, vmPaths } from '../../src/hypervisor/qemu/spec.ts';
 import { QmpClient } from '../../src/hypervisor/qmp/client.ts';
-import { qomList, queryStatus } from '../../src/hypervisor/qmp/commands.ts';
+import { qomList, queryMigrate, queryStatus } from '../../src/hypervisor/qmp/commands.ts';
 import { QmpProxy } from '../../src/hypervisor/qmp/proxy.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { inNamespace } from '../../src/lab/network/network.ts';
 import { processesIn } from '../../src/lab/network/processes.ts';
 import type { Probes } from '../../src/lab/probe/probes.ts';
+import type { DestinationHost, Incoming } from '../../src/migration/destination/destination.ts';
 import { LocalDestination } from '../../src/migration/destination/local-host.ts';
 import { migrateVm, type Outcomes } from '../../src/migration/engine.ts';
 import type { MigrationEvent } from '../../src/migration/events.ts';
 import { PHASES, type Phase } from '../../src/migration/machine.ts';
 import { type MigrationRequest, parseRequest } from '../../src/migration/request.ts';
 import type { RunningVm } from '../../src/migration/vm.ts';
+import type { OwnershipStore } from '../../src/ownership/store.ts';
 import { attributesOf } from '../../src/shadow/net/attributes.ts';
 import { captureShadow } from '../../src/shadow/net/guest.ts';
 import { inGuest, watchConnections } from './migrating.ts';
@@ -58,11 +62,61 @@ function changes(before: ReadonlyMap<string, string>, now: ReadonlyMap<string, s
 
 interface Attempt {
   request?: Partial<MigrationRequest> & Record<string, unknown>;
-  destination?: Host;
+  destination?: Host | DestinationHost;
+  ownership?: OwnershipStore;
   source?: RunningVm;
   cancel?: AbortSignal;
   confirm?: () => Promise<void>;
   emit?: (event: MigrationEvent) => void;
+}
+
+function destinationOn(host: Host | DestinationHost): DestinationHost {
+  if ('reserve' in host) return host;
+  return new LocalDestination(host, { ownership: lab.ownership, abilities: lab.abilities });
+}
+
+/** Host b, with something that happens when it has given its vote. */
+function onceLoaded(act: () => Promise<void>): DestinationHost {
+  const real = destinationOn(lab.hosts.b);
+  const change = (incoming: Incoming): Incoming =>
+    new Proxy(incoming, {
+      get: (target, name) => {
+        if (name === 'loaded')
+          return async (signal: AbortSignal) => {
+            await target.loaded(signal);
+            await act();
+          };
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  return new Proxy(real, {
+    get: (target, name) => {
+      if (name === 'reserve')
+        return async (...args: Parameters<DestinationHost['reserve']>) =>
+          change(await target.reserve(...args));
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+/** A store that hands nothing over. */
+function refusing(store: OwnershipStore): OwnershipStore {
+  return new Proxy(store, {
+    get: (target, name) => {
+      if (name === 'handOver')
+        return async () => {
+          throw new ShadowferryError('STORE_UNREACHABLE', { why: 'the test says so' });
+        };
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+function killDestination(): void {
+  for (const { pid } of processesIn([lab.network?.host('b').netns ?? ''])) process.kill(pid, 'SIGKILL');
 }
 
 function attempt(options: Attempt): Promise<Outcomes> {
@@ -70,13 +124,10 @@ function attempt(options: Attempt): Promise<Outcomes> {
   const request = { vm: 'web1', destination: 'b', strategy: 'precopy', ...options.request };
   return migrateVm(parseRequest(request), {
     journal: lab.journal,
-    ownership: lab.ownership,
+    ownership: options.ownership ?? lab.ownership,
     abilities: lab.abilities,
     source: options.source ?? vm,
-    destination: new LocalDestination(options.destination ?? lab.hosts.b, {
-      ownership: lab.ownership,
-      abilities: lab.abilities,
-    }),
+    destination: destinationOn(options.destination ?? lab.hosts.b),
     emit: options.emit ?? (() => {}),
     cancel: options.cancel ?? new AbortController().signal,
     confirm: options.confirm,
@@ -156,7 +207,10 @@ describe('before the commit, whatever fails leaves the VM as it was', () => {
       devices: { a: ['e1000e'], b: ['vmxnet3'] },
       log: () => {},
     });
-    vm = await lab.boot();
+    // with a disk, whose locks the two QEMUs hand to each other
+    const path = join(lab.directory, 'data.qcow2');
+    await exec(['qemu-img', 'create', '-q', '-f', 'qcow2', path, '64M']);
+    vm = await lab.boot({ disks: [{ id: 'data', path, format: 'qcow2' }] });
   });
   after(async () => lab?.dispose());
 
@@ -229,9 +283,7 @@ describe('before the commit, whatever fails leaves the VM as it was', () => {
   });
 
   test("the destination's QEMU is killed in the copy phase", async () => {
-    const emit = when('copy', () => {
-      for (const { pid } of processesIn([lab.network?.host('b').netns ?? ''])) process.kill(pid, 'SIGKILL');
-    });
+    const emit = when('copy', killDestination);
     await assertTakenBack({ request: { maxBandwidth: 20_000_000 }, emit }, 'MIGRATION_FAILED');
   });
 
@@ -251,6 +303,30 @@ describe('before the commit, whatever fails leaves the VM as it was', () => {
     const confirm = async () => cancel.abort();
     await assertTakenBack({ confirm, cancel: cancel.signal }, 'CANCELLED');
   });
+
+  for (const strategy of ['precopy', 'postcopy'] as const) {
+    test(`${strategy}: the destination's QEMU is killed when it has loaded, before the commit`, async () => {
+      const destination = onceLoaded(async () => {
+        killDestination();
+        // until the source has seen it too
+        const signal = deadline('the end of the stream', 10_000);
+        while ((await queryMigrate(vm.qemu.monitor, { signal })).status === 'postcopy-active') await delay(5);
+      });
+      const { result } = await assertTakenBack({ request: { strategy }, destination }, 'MIGRATION_FAILED');
+      assert.match(result.error?.message ?? '', /QEMU is gone/);
+    });
+
+    test(`${strategy}: the user cancels when the destination has loaded`, async () => {
+      const cancel = new AbortController();
+      const destination = onceLoaded(async () => cancel.abort());
+      await assertTakenBack({ request: { strategy }, destination, cancel: cancel.signal }, 'CANCELLED');
+    });
+
+    test(`${strategy}: the store refuses the commit`, async () => {
+      const ownership = refusing(lab.ownership);
+      await assertTakenBack({ request: { strategy }, ownership }, 'STORE_UNREACHABLE');
+    });
+  }
 
   for (const continuity of ['hold', 'replay'] as const) {
     test(`${continuity}: the user cancels during the copy`, async () => {

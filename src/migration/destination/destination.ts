@@ -106,17 +106,17 @@ export interface Incoming {
   readonly vm?: RunningVm;
   /** Takes what the program in the guest will do; from here on the destination can end the migration by itself. */
   stage(nics: readonly StagedNic[]): Promise<void>;
-  /** Asks whether it is there. @throws when it is not */
-  present(signal: AbortSignal): Promise<void>;
-  /** Waits until everything was loaded. @throws MIGRATION_FAILED */
+  /**
+   * Waits until all that the VM needs to run was loaded, and it waits, paused: the vote for the commit. In post-copy
+   * pages may be missing. @throws MIGRATION_FAILED
+   */
   loaded(signal: AbortSignal): Promise<void>;
   /**
-   * Lets the VM run, or run as soon as it can where it is still being loaded.
+   * Lets the VM run.
    * @param owned the record that says so; looked up again in the store
-   * @param locksHeld the source may still hold the locks of the VM's disks: tried until it lets go of them
    * @throws NOT_OWNER
    */
-  allow(owned: Ownership, options: { locksHeld: boolean; signal: AbortSignal }): Promise<void>;
+  allow(owned: Ownership, signal: AbortSignal): Promise<void>;
   /** Waits until the vCPUs run. @returns when, ms since the epoch */
   running(signal: AbortSignal): Promise<number>;
   /**

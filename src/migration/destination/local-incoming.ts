@@ -3,7 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ShadowferryError } from '../../errors.ts';
 import { recordSpec } from '../../hypervisor/qemu/process.ts';
 import { cont, queryMigrate, queryStatus } from '../../hypervisor/qmp/commands.ts';
+import type { MigrationStatus } from '../../hypervisor/qmp/migration-info.ts';
 import type { Ownership } from '../../ownership/store.ts';
+import { destinationView } from '../protocol/qemu-view.ts';
 import { waitAfter } from '../run.ts';
 import type { RunningVm } from '../vm.ts';
 import { attachAll } from './attach.ts';
@@ -11,12 +13,12 @@ import type { Attached, Incoming, NicSettled, Order, StagedNic } from './destina
 import type { DestinationStores, OrderLog } from './local-host.ts';
 import { settleAll } from './settle.ts';
 
-/** Between two tries to start a destination whose disks the source is about to let go of, ms. */
-const AGAIN_MS = 5;
+/** Between two looks at what is being loaded, ms: the VM stands still meanwhile. */
+const LOOK_MS = 2;
 /** Longest wait of a VM that may run for its vCPUs, ms. */
 const RUN_MS = 30_000;
 
-const ENDED = ['completed', 'failed', 'cancelled'];
+const FAILED: readonly MigrationStatus[] = ['failed', 'cancelled'];
 
 /** What attach and settle work with. */
 export interface IncomingRun {
@@ -62,42 +64,30 @@ export class LocalIncoming implements Incoming {
     this.#staged = nics;
   }
 
-  async present(signal: AbortSignal): Promise<void> {
-    await queryStatus(this.vm.qemu.monitor, { signal });
-  }
-
   async loaded(signal: AbortSignal): Promise<void> {
     const { monitor } = this.vm.qemu;
-    using ended = monitor.waitFor(
-      ({ name, data }) => name === 'MIGRATION' && ENDED.includes(String(data.status)),
-      { signal },
-    );
-    // it may have ended before anybody waited
-    const now = (await queryMigrate(monitor, { signal })).status;
-    const status = ENDED.includes(now) ? now : String((await ended.promise).data.status);
-    if (status === 'completed') return;
-    const { 'error-desc': why = `the destination says "${status}"` } = await queryMigrate(monitor);
-    throw new ShadowferryError('MIGRATION_FAILED', { why });
+    for (;;) {
+      // QEMU answers between two parts of its work only, and says by no event that a post-copy has loaded
+      const { status, running } = await queryStatus(monitor, { signal });
+      const { status: migration, 'error-desc': why } = await queryMigrate(monitor, { signal });
+      if (FAILED.includes(migration))
+        throw new ShadowferryError('MIGRATION_FAILED', { why: why ?? `the destination says "${migration}"` });
+      const view = destinationView({ status, running, migration });
+      if (view === 'loaded') return;
+      if (view === 'running' || view === 'stopped')
+        throw new ShadowferryError('MIGRATION_FAILED', { why: `the destination is "${status}" too early` });
+      await delay(LOOK_MS, undefined, { signal });
+    }
   }
 
-  async allow(owned: Ownership, options: { locksHeld: boolean; signal: AbortSignal }): Promise<void> {
+  async allow(owned: Ownership, signal: AbortSignal): Promise<void> {
     await this.#checkRecord(owned);
     const { monitor } = this.vm.qemu;
     this.#resumed ??= monitor
       .waitFor('RESUME', { signal: waitAfter('the start of the destination', RUN_MS) })
       .promise.then(({ arrivedMs }) => arrivedMs);
     this.#resumed.catch(() => {}); // told by `running`
-    for (;;) {
-      try {
-        return await cont(monitor);
-      } catch (error) {
-        // QEMU takes the images' locks in the very command that says "run when you can", and the source gives them up
-        // a moment after it was told to go on, of which it says nothing
-        const held = error instanceof ShadowferryError && /\block\b/.test(String(error.params.description));
-        if (!options.locksHeld || !held || options.signal.aborted) throw error;
-        await delay(AGAIN_MS);
-      }
-    }
+    await cont(monitor, { signal });
   }
 
   /** A host never runs a VM that another one owns, whoever says so. */

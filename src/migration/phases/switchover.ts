@@ -1,71 +1,67 @@
 /** Switchover: the one commit point. Before it the source may run the VM, after it the destination must. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { ShadowferryError } from '../../errors.ts';
-import { migrateContinue, queryMigrate } from '../../hypervisor/qmp/commands.ts';
+import { migrateContinue, queryMigrate, queryStatus } from '../../hypervisor/qmp/commands.ts';
 import type { Ownership } from '../../ownership/store.ts';
 import type { Incoming } from '../destination/destination.ts';
+import { sourceView } from '../protocol/qemu-view.ts';
 import { type Run, step, waitAfter, waitBefore } from '../run.ts';
-import type { Preflight } from './preflight.ts';
 
 const LOAD_MS = 60_000;
 const RUN_MS = 30_000;
+/** Between two looks at the source while it sends the last state, ms: the VM stands still meanwhile. */
+const LOOK_MS = 2;
 
 /** Called once, in between; durable when it returns. @returns the record that names the destination */
-export type Commit = (expected: Ownership) => Promise<Ownership>;
+export type Commit = () => Promise<Ownership>;
 
 /**
- * Pre-copy: the destination has loaded everything and waits, so whatever fails until the commit, one complete VM is
- * left on the source; and what fails after it, one complete VM on the destination.
+ * Waits until the source cannot start the VM by itself any more. In post-copy "postcopy-active" comes a moment too
+ * early for that: before the last state is sent, of which a failure lets QEMU start the VM again. The first page that
+ * goes out after it shows that it is.
  */
-async function afterLoad(run: Run, incoming: Incoming): Promise<void> {
-  const signal = waitBefore(run, 'loading the last state on the destination', LOAD_MS);
+async function untilLetGo(run: Run, signal: AbortSignal): Promise<void> {
   const { monitor } = run.source.qemu;
-  using sent = monitor.waitFor(
-    ({ name, data }) =>
-      name === 'MIGRATION' && ['completed', 'failed', 'cancelled'].includes(String(data.status)),
-    { signal },
-  );
-  await migrateContinue(monitor);
-  await incoming.loaded(signal);
-  const status = String((await sent.promise).data.status);
-  if (status !== 'completed') {
-    const { 'error-desc': why = `the source says "${status}"` } = await queryMigrate(monitor);
-    throw new ShadowferryError('MIGRATION_FAILED', { why });
+  for (;;) {
+    const info = await queryMigrate(monitor, { signal });
+    const { status, running } = await queryStatus(monitor, { signal });
+    const view = sourceView({ status, running, migration: info.status });
+    if (view === 'sent' || (view === 'serving' && (info.ram?.['postcopy-bytes'] ?? 0) > 0)) return;
+    if (view !== 'sending' && view !== 'serving' && view !== 'pre-switchover') {
+      const { 'error-desc': why = `the source says "${info.status}"` } = info;
+      throw new ShadowferryError('MIGRATION_FAILED', { why });
+    }
+    await delay(LOOK_MS, undefined, { signal });
   }
+}
+
+/**
+ * The destination has loaded all that it needs and waits, and the source has let go: whatever fails until the commit,
+ * the whole VM is on the source; and what fails after it, the destination runs it.
+ */
+async function vote(run: Run, incoming: Incoming): Promise<void> {
+  const signal = waitBefore(run, 'loading the last state on the destination', LOAD_MS);
+  const lost = incoming.gone.then((reason) => {
+    throw new ShadowferryError('MIGRATION_FAILED', { why: `the destination's QEMU is gone (${reason})` });
+  });
+  lost.catch(() => {});
+  await migrateContinue(run.source.qemu.monitor);
+  await Promise.race([incoming.loaded(signal), lost]);
+  await Promise.race([untilLetGo(run, signal), lost]);
   run.timeline.mark('destination loaded');
 }
 
-export async function switchover(
-  run: Run,
-  preflight: Preflight,
-  incoming: Incoming,
-  commit: Commit,
-): Promise<void> {
-  const { monitor, spec } = run.source.qemu;
+export async function switchover(run: Run, incoming: Incoming, commit: Commit): Promise<void> {
   if (run.confirm !== undefined) {
     await step(run, 'switchover', 'wait for the user', {}, run.confirm);
   }
   await step(run, 'switchover', 'hand over', { critical: true }, async () => {
     run.cancel.throwIfAborted();
-    const started = () => waitAfter('the start of the destination', RUN_MS);
-    if (preflight.strategy === 'precopy' && !run.decisions.some(({ action }) => action === 'postcopy')) {
-      await afterLoad(run, incoming);
-      const owned = await commit(preflight.owned);
-      await incoming.allow(owned, { locksHeld: false, signal: started() });
-    } else {
-      // post-copy needs both sides from here on, so it is committed before the source lets go; the destination must
-      // be known to be there, for there is no way back
-      await incoming.present(waitBefore(run, 'an answer of the destination', 5_000));
-      const owned = await commit(preflight.owned);
-      if (spec.disks.length > 0) {
-        await migrateContinue(monitor);
-        const signal = waitAfter("the source to let go of the VM's disks", RUN_MS);
-        await incoming.allow(owned, { locksHeld: true, signal });
-      } else {
-        // while it takes the stream in, this only means: run when you can
-        await incoming.allow(owned, { locksHeld: false, signal: started() });
-        await migrateContinue(monitor);
-      }
-    }
-    run.timeline.mark('destination runs', await incoming.running(started()));
+    await vote(run, incoming);
+    run.cancel.throwIfAborted();
+    const owned = await commit();
+    const started = waitAfter('the start of the destination', RUN_MS);
+    await incoming.allow(owned, started);
+    run.timeline.mark('destination runs', await incoming.running(started));
   });
 }
