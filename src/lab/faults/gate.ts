@@ -71,9 +71,6 @@ export interface Gated {
   /** When the gate saw it start. */
   sinceMs: number;
   monitor: QmpClient | undefined;
-  /** The last status of its migration that it told. */
-  migration: string | undefined;
-  /** Whether it was told to wait for a stream. */
   ended: boolean;
 }
 
@@ -189,7 +186,7 @@ export class Gate {
     const vm = directory.slice(directory.lastIndexOf('/') + 1);
     const guarded: Guarded = {
       ...{ host, vm, pid, directory, sinceMs: Date.now() },
-      ...{ monitor: undefined, migration: undefined, ended: false, close: () => {} },
+      ...{ monitor: undefined, ended: false, close: () => {} },
     };
     this.#qemus.push(guarded);
     const agent = await Pipe.open(paths.agent, `${paths.agent}${REAL}`, () => this.#silent);
@@ -214,9 +211,6 @@ export class Gate {
       guarded.monitor = monitor;
       monitor.on('RESUME', ({ qemuTimeMs, arrivedMs }) => this.#ran(guarded, qemuTimeMs ?? arrivedMs));
       monitor.on('STOP', ({ qemuTimeMs, arrivedMs }) => this.#stopped(pid, qemuTimeMs ?? arrivedMs));
-      monitor.on('MIGRATION', ({ data }) => {
-        guarded.migration = String(data.status);
-      });
       if ((await queryStatus(monitor)).running) this.#ran(guarded, Date.now());
       this.#tell();
       await monitor.closed;

@@ -1,5 +1,7 @@
 /** Breaks one thing in the lab, and says how it is mended. */
+import { deadline } from '../../base/deadline.ts';
 import { ShadowferryError } from '../../errors.ts';
+import { MigrationInfo, type MigrationStatus } from '../../hypervisor/qmp/migration-info.ts';
 import type { LabDaemons } from '../daemons.ts';
 import type { Fault } from './cases.ts';
 import { emptyDisk, fillDisk } from './disk.ts';
@@ -29,8 +31,21 @@ const DELAY_MS = 150;
 const OVERTAKEN_MS = 60;
 const SHORT_CUT_MS = 2000;
 
-/** Statuses of a destination that has all of the VM, or has not begun to run it. */
-const WHOLE = new Set([undefined, 'none', 'setup', 'completed']);
+/** Statuses of a destination that runs the VM while a part of its memory is on the source. */
+const PARTLY: ReadonlySet<MigrationStatus> = new Set([
+  'postcopy-active',
+  'postcopy-paused',
+  'postcopy-recover-setup',
+  'postcopy-recover',
+]);
+const ASK_MS = 2000;
+
+async function isPartly({ monitor }: Gated): Promise<boolean> {
+  if (monitor === undefined) return false;
+  const signal = deadline('a question to QEMU', ASK_MS);
+  const { status } = await monitor.execute('query-migrate', undefined, { schema: MigrationInfo, signal });
+  return PARTLY.has(status);
+}
 
 async function killDaemons({ lab }: Scene, hosts: readonly HostName[]): Promise<Injected> {
   for (const host of hosts) lab.daemons[host].kill();
@@ -49,7 +64,7 @@ async function killQemu(scene: Scene, host: HostName): Promise<Injected> {
   const there = () => gate.qemus(host).find((each) => each.vm === vm);
   const found: Gated = await gate.until(there, signal);
   const other = gate.qemus().find((each) => each.vm === vm && each.host !== host);
-  const holdsPages = host === scene.source && other !== undefined && !WHOLE.has(other.migration);
+  const holdsPages = host === scene.source && other !== undefined && (await isPartly(other));
   try {
     process.kill(found.pid, 'SIGKILL');
   } catch (error) {
