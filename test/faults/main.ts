@@ -4,16 +4,20 @@
  */
 import { parseArgs } from 'node:util';
 import { cacheDirectory } from '../../src/base/cache-dir.ts';
+import { deadline } from '../../src/base/deadline.ts';
 import { pathWithSystemDirectories } from '../../src/base/find-program.ts';
 import { ShadowferryError, toShadowferryError } from '../../src/errors.ts';
+import { probeQemu } from '../../src/hypervisor/qemu/capabilities.ts';
 import { ApiDriver } from '../../src/lab/faults/api-driver.ts';
 import { allCases, chosen, FAULTS } from '../../src/lab/faults/cases.ts';
 import { playMatrix } from '../../src/lab/faults/matrix.ts';
 import { caseLine, jsonLine, sumLine, table } from '../../src/lab/faults/report.ts';
 import { ensureGuestImage } from '../../src/lab/image/image.ts';
 import { enterUserNamespace } from '../../src/lab/network/userns.ts';
+import { precopyFault } from '../../src/memory/strategy.ts';
 
 const VM = 'web1';
+const QEMU = 'qemu-system-x86_64';
 
 async function main(args: readonly string[]): Promise<number> {
   process.env.PATH = pathWithSystemDirectories(process.env.PATH ?? '');
@@ -27,10 +31,13 @@ async function main(args: readonly string[]): Promise<number> {
       evidence: { type: 'string' },
     },
   });
-  const all = allCases().filter((each) => values.short !== true || each.short);
-  const cases = chosen(all, positionals);
   const print = (line: string) => process.stdout.write(`${line}\n`);
   const say = values.json ? (line: string) => process.stderr.write(`${line}\n`) : print;
+  const { version } = await probeQemu(QEMU, { signal: deadline('a look at QEMU', 30_000) });
+  const noPrecopy = precopyFault('tcg', version);
+  if (noPrecopy !== undefined) say(`without pre-copy: ${noPrecopy}`);
+  const all = allCases({ precopy: noPrecopy === undefined });
+  const cases = chosen(values.short ? all.filter((each) => each.short) : all, positionals);
   if (cases.length === 0) {
     const problem = `no case has ${positionals.join(' or ')} in its name; --list names them`;
     throw new ShadowferryError('INPUT_FIELD', { field: 'filter', problem });

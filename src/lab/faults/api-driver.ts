@@ -22,7 +22,7 @@ const MAC = '52:54:00:5f:00:10';
 const MEMORY_MIB = 192;
 const BOOT_MS = 120_000;
 /** Shorter than what a user has: a lab that waits long for what cannot come tries few cases. */
-const LIMITS = { agentMs: 5000, attachMs: 6000, attachTries: 2, stallMs: 4000, unplugMs: 8000 };
+const LIMITS = { agentMs: 8000, attachMs: 10_000, attachTries: 2, stallMs: 4000, unplugMs: 8000 };
 const ATTACH_MS = 20_000;
 
 export interface DriverOptions {

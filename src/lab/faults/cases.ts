@@ -51,12 +51,7 @@ export function meaningless(phase: Phase, fault: Fault): string | undefined {
 }
 
 /** In the short form: what parts the hosts in every phase, and every fault once, where memory moves. */
-const SHORT_EVERYWHERE: readonly Fault[] = [
-  'kill-source-daemon',
-  'kill-destination-daemon',
-  'link-2s',
-  'etcd-both',
-];
+const SHORT_EVERYWHERE: readonly Fault[] = ['kill-source-daemon', 'kill-destination-daemon', 'link-2s'];
 /** Where a fault is tried in the short form, if not in `copy`. */
 const SHORT_AT: Partial<Record<Fault, Phase>> = {
   'device-add-once': 'attach',
@@ -72,10 +67,14 @@ function isShort(phase: Phase, fault: Fault, way: Way): boolean {
   return SHORT_EVERYWHERE.includes(fault) || (SHORT_AT[fault] ?? 'copy') === phase;
 }
 
-/** The whole matrix, in the order of the phases. */
-export function allCases(): FaultCase[] {
+/**
+ * The whole matrix, in the order of the phases.
+ * @param precopy whether QEMU moves memory by pre-copy without losing any
+ */
+export function allCases({ precopy }: { precopy: boolean }): FaultCase[] {
   return PHASES.flatMap((phase) => {
-    const ways: readonly Way[] = BOTH_WAYS.includes(phase) ? ['postcopy', 'precopy'] : ['postcopy'];
+    const ways: readonly Way[] =
+      precopy && BOTH_WAYS.includes(phase) ? ['postcopy', 'precopy'] : ['postcopy'];
     return ways.flatMap((way) =>
       ALL_FAULTS.filter((fault) => meaningless(phase, fault) === undefined).map((fault) => ({
         id: `${phase}/${fault}${way === 'precopy' ? '/precopy' : ''}`,

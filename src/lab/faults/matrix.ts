@@ -100,7 +100,7 @@ async function restore({ stage }: Standing, { verdict, seen }: Played): Promise<
     const copy = seen.copies.find(({ status }) => status === 'running');
     if (copy === undefined) return false;
     stage.home = copy.host;
-    if (!copy.device) await driver.attach(copy.host);
+    if (!copy.device || endingOf(seen) === 'degraded') await driver.attach(copy.host);
   }
   await pulse.open(OPEN_MS);
   return true;
