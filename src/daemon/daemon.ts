@@ -6,8 +6,10 @@ import { reasonOf, ShadowferryError } from '../errors.ts';
 import type { Host } from '../host/host.ts';
 import { pciNics } from '../host/pci-nic.ts';
 import { Journal } from '../migration/journal.ts';
+import type { RecoverMigration } from '../migration/recovery/model.ts';
 import { examineMachine } from '../observe/examine.ts';
 import { openOwnership } from '../ownership/open.ts';
+import { AbilityStore } from '../shadow/net/abilities.ts';
 import { ShadowStore } from '../shadow/store/store.ts';
 import { TokenList } from './auth/tokens.ts';
 import type { DaemonConfig } from './config/model.ts';
@@ -30,12 +32,16 @@ import { startPresence } from './services/presence.ts';
 import { ShadowService } from './services/shadows.ts';
 import { JournalTail } from './services/tail.ts';
 import { VmService } from './services/vms.ts';
+import { answerOf } from './services/work-handlers.ts';
 import { Definitions } from './vms/definitions.ts';
 import { VmRegistry } from './vms/registry.ts';
 import { realDevices, thisHost } from './vms/this-host.ts';
+import { type Destinations, Work } from './work/work.ts';
 
 /** Requests that are being answered when it stops may take so long, ms. */
 const GRACE_MS = 10_000;
+/** Migrations that are handed over, or on their way back, may take so long when it stops; the next daemon goes on. */
+const WORK_MS = 60_000;
 const DAY_MS = 86_400_000;
 /** Certificates that end so soon are warned of every day. */
 const SOON_DAYS = 30;
@@ -59,8 +65,12 @@ export interface DaemonOptions {
   examine?: Examine;
   /** The host that runs the VMs; tests have one whose QEMUs are none. */
   machine?: Host;
+  /** Other hosts, and the recovery of open migrations; tests have their own. */
+  destinations?: Destinations;
+  recover?: RecoverMigration;
   times?: Times;
   graceMs?: number;
+  workMs?: number;
 }
 
 /** Undoes what was done so far, the last first. */
@@ -116,6 +126,22 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 }
 
+/** Requests that the daemon before did not come to answer, though it had accepted them: they are answered now. */
+function answerInterrupted(idempotency: Idempotency, work: Work, migrations: MigrationService): void {
+  for (const { principal, key } of idempotency.interrupted()) {
+    const job = work.byKey(principal, key);
+    if (job !== undefined) idempotency.finish(principal, key, answerOf(job, migrations));
+  }
+}
+
+const nowhere: Destinations = (value) => {
+  throw new ShadowferryError('UNKNOWN_HOST', { field: 'destination', value, allowed: '(there is none)' });
+};
+
+/** Leaves a migration as it is. */
+const leaveOpen: RecoverMigration = (_, { signal }) =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+
 async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> {
   const { config, log, version } = options;
   const paths = statePaths(config);
@@ -158,23 +184,38 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   const address = config.listen === undefined ? '' : addressText(config.listen.address);
   const presence = startPresence(ownershipOf(config), { name: config.host, address, version }, log);
   undoing.add(() => presence.stop());
+  const work = new Work({
+    ...{ host: registry.host, vms: registry, ownership, shadows, publish, log },
+    paths: { journal: paths.journal, queue: paths.queue },
+    limits: config.queue,
+    abilities: new AbilityStore(paths.abilities),
+    registry: metrics.registry,
+    destinations: options.destinations ?? nowhere,
+    recover: options.recover ?? leaveOpen,
+  });
+  const stopWork = () => work.stop(options.workMs ?? WORK_MS);
+  undoing.add(stopWork);
+  const migrations = new MigrationService(journal, work);
   const { binary: qemu } = config.qemu;
   const examine: Examine = options.examine ?? ((how) => examineMachine({ ...how, qemu, networks: false }));
   const services = {
     hosts: new HostService(config, examine, presence.ask),
     devices: new DeviceService(config, ownership, pciNics),
-    migrations: new MigrationService(journal),
+    migrations,
     shadows: new ShadowService(shadows),
     vms: new VmService(registry),
+    work,
     about: { version, host: config.host, startedMs: Date.now() },
     stopping: () => stopping,
     publish,
   };
+  const idempotency = new Idempotency(db);
+  answerInterrupted(idempotency, work, migrations);
   const app = await makeApp({
     handlers: makeHandlers(services),
     identities: { tokens, revoked, nowMs: Date.now },
     hub,
-    idempotency: new Idempotency(db),
+    idempotency,
     metrics,
     log,
     version,
@@ -182,8 +223,11 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
     stopping: () => stopping,
   });
   undoing.add(() => app.close());
-  const tail = new JournalTail(journal, publish, (error) =>
-    log.error({ err: error }, 'the journal cannot be read'),
+  const tail = new JournalTail(
+    journal,
+    publish,
+    (error) => log.error({ err: error }, 'the journal cannot be read'),
+    { nameOf: (entry) => work.nameOf(entry) },
   );
   undoing.add(() => tail.stop());
   const listeners = await openListeners(
@@ -198,6 +242,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   });
   if (config.listen !== undefined) undoing.add(watchExpiry(config.listen.certificate, log));
   publish('daemon.started', { host: config.host, version });
+  work.start();
   return {
     port: listeners.port,
     hub,
@@ -206,6 +251,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
       if (stopping) return;
       stopping = true;
       publish('daemon.stopping', { host: config.host });
+      void stopWork(); // begins to take back what it can; it is waited for below
       await undoing.all();
     },
   };

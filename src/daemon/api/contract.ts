@@ -1,6 +1,7 @@
 /** All calls of the API. What is here has a backend; what has none yet is not here. */
 import { z } from 'zod';
 import { Name } from '../config/model.ts';
+import { MIGRATION_CALLS } from './contract-migrations.ts';
 import { get, Nothing, Paged, Paging } from './contract-parts.ts';
 import { VM_API } from './contract-vms.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -108,6 +109,7 @@ export const API = {
     { tag: 'migrations', summary: 'One migration, with its request and its result' },
     { params: ById, query: Nothing, answer: MigrationDetail },
   ),
+  ...MIGRATION_CALLS,
   listSteps: get(
     '/v1/migrations/{id}/steps',
     { tag: 'migrations', summary: 'What it did, with what would take each step back' },

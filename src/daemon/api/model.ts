@@ -165,6 +165,7 @@ const OutcomeOfAttribute = z.object({
   fate: z.enum(['restored', 'adapted', 'lost']),
   value: z.string(),
   now: z.string().optional(),
+  how: z.string().optional().describe('What adapting meant.'),
   why: z.string().optional(),
 });
 

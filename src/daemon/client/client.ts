@@ -5,16 +5,10 @@ import type { z } from 'zod';
 import { isErrorCode, reasonOf, ShadowferryError } from '../../errors.ts';
 import type { Endpoint } from '../api/endpoint.ts';
 import { Problem } from '../api/model.ts';
+import { readEvents, type StreamItem } from './events.ts';
+import type { Target } from './target.ts';
 
-export interface Target {
-  /** Path of a Unix socket, or `https://host:port`. */
-  address: string;
-  token?: string | undefined;
-  /** PEM texts. */
-  certificate?: string | undefined;
-  key?: string | undefined;
-  ca?: string | undefined;
-}
+export type { Target } from './target.ts';
 
 /** An answer is read into memory up to this many bytes. */
 const MOST_BYTES = 64 * 1024 * 1024;
@@ -99,6 +93,11 @@ export class DaemonClient {
       yield* page.items;
       cursor = page.next ?? undefined;
     } while (cursor !== undefined);
+  }
+
+  /** What happens, from now on or after an event. See `readEvents`. */
+  events(options: { after?: number; signal?: AbortSignal } = {}): AsyncGenerator<StreamItem> {
+    return readEvents(this.#target, options);
   }
 
   #request(

@@ -44,6 +44,8 @@ export function statePaths(config: Pick<DaemonConfig, 'state' | 'tokens'>) {
     shadows: join(state, 'shadows.db'),
     daemon: join(state, 'daemon.db'),
     vms: join(state, 'vms.db'),
+    queue: join(state, 'queue.db'),
+    abilities: join(state, 'abilities.json'),
     lock: join(state, 'daemon.lock'),
     tokens: tokens ?? join(state, 'tokens.json'),
   } as const;

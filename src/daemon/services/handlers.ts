@@ -1,11 +1,13 @@
 /** Which service answers which call. */
 import { API } from '../api/contract.ts';
 import { bind, type Handlers } from '../api/handlers.ts';
+import type { Work } from '../work/work.ts';
 import type { DeviceService } from './devices.ts';
 import type { HostService } from './hosts.ts';
 import type { MigrationService } from './migrations.ts';
 import type { ShadowService } from './shadows.ts';
 import type { VmService } from './vms.ts';
+import { workHandlers } from './work-handlers.ts';
 
 export interface Services {
   hosts: HostService;
@@ -13,13 +15,14 @@ export interface Services {
   migrations: MigrationService;
   shadows: ShadowService;
   vms: VmService;
+  work: Work;
   about: { version: string; host: string; startedMs: number };
   stopping: () => boolean;
   publish: (type: string, data: Record<string, unknown>) => void;
 }
 
 export function makeHandlers(services: Services): Handlers {
-  const { hosts, devices, migrations, shadows, vms, about, stopping, publish } = services;
+  const { hosts, devices, migrations, shadows, vms, work, about, stopping, publish } = services;
   return {
     health: bind(API.health, () => ({ status: stopping() ? ('stopping' as const) : ('ok' as const) })),
     version: bind(API.version, () => ({
@@ -39,6 +42,7 @@ export function makeHandlers(services: Services): Handlers {
     getDevice: bind(API.getDevice, ({ params }) => devices.get(params.device)),
     listMigrations: bind(API.listMigrations, ({ query }) => migrations.list(query)),
     getMigration: bind(API.getMigration, ({ params }) => migrations.get(params.id)),
+    ...workHandlers(work, migrations),
     listSteps: bind(API.listSteps, ({ params, query }) => migrations.steps(params.id, query)),
     listNotes: bind(API.listNotes, ({ params, query }) => migrations.notes(params.id, query)),
     explainMigration: bind(API.explainMigration, ({ params }) => migrations.explain(params.id)),

@@ -21,6 +21,8 @@ export interface RecoveriesOptions {
   vms: VmLender;
   recover: RecoverMigration;
   openJournal: () => Journal;
+  /** Whether an open migration is this daemon's: another program may write into the same journal. */
+  ours: (entry: JournalMigration) => boolean;
   /** What a recovery is given besides. @throws UNKNOWN_HOST for a destination that is not configured any more */
   dependencies: (entry: JournalMigration) => Omit<RecoveryDependencies, 'journal' | 'emit' | 'signal'>;
   /** Called at once when one has ended, before anybody can look at the journal. */
@@ -68,13 +70,13 @@ export class Recoveries {
 
   /** All open migrations of a VM, the oldest first. */
   async #untilDone(vm: string): Promise<void> {
-    const { openJournal, log } = this.#options;
+    const { openJournal, ours, log } = this.#options;
     const { signal } = this.#stop;
     for (let failures = 0; !signal.aborted; ) {
       try {
         const journal = openJournal();
         try {
-          const [entry] = journal.migrations({ vm, open: true });
+          const entry = journal.migrations({ vm, open: true }).find(ours);
           if (entry === undefined) break;
           this.#under.set(vm, entry.id);
           await this.#recover(entry, journal);

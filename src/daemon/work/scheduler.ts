@@ -146,6 +146,25 @@ export class Scheduler {
     return job;
   }
 
+  /**
+   * Keeps what is done at once, and does not wait: a later process finds it if this one ends.
+   * @returns to be called when it has ended
+   */
+  atOnce(work: Work, { id, principal, key }: Asked): () => void {
+    const { host, store } = this.#options;
+    const about = {
+      id,
+      vm: work.request.vm,
+      principal,
+      work,
+      createdMs: this.#nowMs(),
+      ...hostsOf(host, work),
+    };
+    const job = store.add({ ...about, slot: 0, turn: 0 }, key);
+    store.begin(id, 1);
+    return () => this.#write(job, () => store.end(id, this.#nowMs()));
+  }
+
   /** Puts a job that was under way into the queue again, with the place that it had. */
   resume(job: Job, why: string): void {
     this.#putBack(job, why, false);

@@ -132,7 +132,7 @@ test('a VM that is on another host yet is waited for where that was asked', LIMI
 test('a dry run is answered with its plan, and waits for nobody', LIMIT, async (t) => {
   const rig = await makeWork(t, { limits: { waiting: 1 } });
   await boot(rig, 'web1');
-  const detail = rig.service.get(await rig.work.plan(to('web1')));
+  const detail = rig.service.get(await rig.work.plan({ ...to('web1'), dryRun: true }, ASKER));
   assert.deepEqual([detail.state, detail.ending], ['ended', 'planned']);
   assert.equal(rig.vms.states.get('web1'), 'running');
 });

@@ -88,6 +88,7 @@ export class Work implements JobView {
   readonly #recoveries: Recoveries;
   readonly #performing: PerformDependencies;
   readonly #tellers = new Map<string, Teller>();
+  #stopped: Promise<void> | undefined;
 
   /** @throws NewerSchemaError */
   constructor(options: WorkOptions) {
@@ -103,6 +104,7 @@ export class Work implements JobView {
     this.#performing = { ...common, host: host.name, vms, destination: destinations, openJournal };
     this.#recoveries = new Recoveries({
       ...{ vms, recover, openJournal, publish, log, metrics: this.metrics },
+      ours: ({ id }) => this.#store.find(jobOfAttempt(id)) !== undefined,
       dependencies: ({ source, destination }) => ({
         ...{ ownership, abilities, shadows, host },
         ...(source === destination ? nobody(source) : both(destinations(destination))),
@@ -125,12 +127,13 @@ export class Work implements JobView {
    * may take long.
    */
   start(): void {
-    for (const entry of this.#journal.migrations({ open: true })) this.#recoveries.begin(entry);
     for (const job of this.#scheduler.interrupted()) {
       const id = attemptId(job.id, job.attempts);
       const entry = this.#journal.find(id);
-      if (entry === undefined) this.#scheduler.resume(job, 'the daemon ended before it began');
-      else if (entry.ending !== null) this.#over(job, id);
+      if (entry?.ending === null) this.#recoveries.begin(entry);
+      else if (entry !== undefined) this.#over(job, id);
+      else if (job.work.request.dryRun) this.#scheduler.conclude(job);
+      else this.#scheduler.resume(job, 'the daemon ended before it began');
     }
     this.#scheduler.start();
   }
@@ -139,13 +142,9 @@ export class Work implements JobView {
    * Takes nothing new, takes back what is not handed over, and waits for the rest.
    * @param boundMs what lasts longer is left as it is: the next process recovers it
    */
-  async stop(boundMs: number): Promise<void> {
-    const { promise: late, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, boundMs);
-    await Promise.race([Promise.all([this.#scheduler.stop(), this.#recoveries.stop()]), late]);
-    clearTimeout(timer);
-    this.#store.dispose();
-    this.#journal.dispose();
+  stop(boundMs: number): Promise<void> {
+    this.#stopped ??= this.#stop(boundMs);
+    return this.#stopped;
   }
 
   /** Resolves when no recovery is under way. */
@@ -168,14 +167,20 @@ export class Work implements JobView {
   }
 
   /** Looks and plans only. @returns its id in the journal @throws like `migrate`, and VM_BUSY */
-  async plan(request: MigrationRequest): Promise<string> {
+  async plan(request: MigrationRequest, asker: Asker): Promise<string> {
     await this.#check(request, false);
     const id = newId('migration');
+    const work: WorkOfJob = { kind: 'migration', request, hold: false, whenItComes: false };
+    const ended = this.#scheduler.atOnce(work, { id, ...asker });
     const cancel = deadline('the plan', PLAN_MS);
     const teller = this.#teller({ id, attempt: id, vm: request.vm });
     const how = { id, cancel, teller, confirm: undefined };
-    await performMigration({ ...request, dryRun: true }, this.#performing, how, () => {});
-    return id;
+    try {
+      await performMigration({ ...request, dryRun: true }, this.#performing, how, () => {});
+      return id;
+    } finally {
+      ended();
+    }
   }
 
   /** Accepts a swap or rescue. @throws UNKNOWN_VM, VM_STATE, QUEUE_FULL, QUEUE_SHARE */
@@ -245,6 +250,15 @@ export class Work implements JobView {
 
   progress(id: string): Progress | undefined {
     return this.#tellers.get(id)?.progress;
+  }
+
+  async #stop(boundMs: number): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, boundMs);
+    await Promise.race([Promise.all([this.#scheduler.stop(), this.#recoveries.stop()]), late]);
+    clearTimeout(timer);
+    this.#store.dispose();
+    this.#journal.dispose();
   }
 
   async #perform(attempt: Attempt): Promise<void> {
