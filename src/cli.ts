@@ -18,6 +18,7 @@ import { addRemoteOptions, refuseRemote } from './commands/remote.ts';
 import { registerShadow } from './commands/shadow.ts';
 import { registerSwap } from './commands/swap.ts';
 import { registerToken } from './commands/token.ts';
+import { registerVm } from './commands/vm.ts';
 import { ShadowferryError, toShadowferryError } from './errors.ts';
 
 function version(): string {
@@ -63,6 +64,7 @@ async function main(args: readonly string[]): Promise<void> {
   registerDaemon(program);
   registerPki(program);
   registerToken(program);
+  registerVm(program);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {

@@ -5,10 +5,11 @@ import type { Command } from 'commander';
 import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
 import { API } from '../daemon/api/contract.ts';
-import { type Vm, VmDefinition, type VmDetail } from '../daemon/api/model-vms.ts';
+import { AdoptRequest, type Vm, VmDefinition, type VmDetail } from '../daemon/api/model-vms.ts';
 import type { DaemonClient } from '../daemon/client/client.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
-import { print, wholeNumber } from './options.ts';
+import { parseFields } from '../migration/request.ts';
+import { deviceMap, print, wholeNumber } from './options.ts';
 import { addRemoteOptions, daemonOf } from './remote.ts';
 import { harmless, renderVm, renderVms } from './show-vm.ts';
 
@@ -16,8 +17,18 @@ interface Common {
   json?: boolean;
 }
 
+/** What a file may say of a VM that is adopted, beside the options. */
+const Added = AdoptRequest.pick({ firmwareFiles: true, guest: true });
+
 const Nothing = {};
 const of = (vm: string) => ({ params: { vm }, query: Nothing });
+
+/** `NIC=NETWORK`, repeated. @throws INPUT_FIELD */
+function networkMap(text: string, before: Record<string, string>): Record<string, string> {
+  const [nic = '', network = '', ...rest] = text.split('=');
+  if (nic !== '' && network !== '' && rest.length === 0) return { ...before, [nic]: network };
+  throw new ShadowferryError('INPUT_FIELD', { field: '--network', problem: `"${text}" is not NIC=NETWORK` });
+}
 
 /** Text of a file, or of standard input for `-`. @throws INPUT_FIELD */
 async function textOf(file: string): Promise<string> {
@@ -67,6 +78,22 @@ async function define(
   const body = { ...wanted, replace: wanted.replace || options.replace === true };
   const client = await daemonOf(command);
   show(await client.call(API.defineVm, { params: Nothing, query: Nothing, body }), options);
+}
+
+interface AdoptOptions extends Common {
+  name?: string;
+  device: Record<string, string>;
+  network: Record<string, string>;
+  with?: string;
+}
+
+async function adopt(socket: string, options: AdoptOptions, command: Command): Promise<void> {
+  const more = options.with === undefined ? {} : parseText(Added, options.with, await textOf(options.with));
+  const { name, device: devices, network: networks } = options;
+  const asked = { ...more, socket, devices, networks, ...(name === undefined ? {} : { name }) };
+  const body = parseFields(AdoptRequest, asked);
+  const client = await daemonOf(command);
+  show(await client.call(API.adoptVm, { params: Nothing, query: Nothing, body }), options);
 }
 
 async function list(options: Common, command: Command): Promise<void> {
@@ -165,6 +192,13 @@ export function registerVm(program: Command): void {
     .argument('<file>', 'what it is, in YAML or JSON; - for standard input')
     .option('--replace', 'define anew one of this name that does not run')
     .action(define);
+  add('adopt', 'take in a QEMU that runs already; it says what can be done with it and what cannot')
+    .argument('<socket>', 'its QMP socket, which no other program uses')
+    .option('--name <name>', "instead of QEMU's own name of it")
+    .option('--device <nic=device>', 'the device of this host behind a NIC; may be repeated', deviceMap, {})
+    .option('--network <nic=network>', 'the network of a NIC, where it is not lan', networkMap, {})
+    .option('--with <file>', 'what QEMU does not say, in YAML: firmwareFiles, guest')
+    .action(adopt);
   add('list', 'list the VMs that the host knows').action(list);
   add('show', 'show one VM, and what can be done with it').argument('<vm>').action(showOne);
   add('start', 'start a VM, if its record allows it')

@@ -4,6 +4,7 @@ import { get, Nothing, Paged, Paging, post } from './contract-parts.ts';
 import type { Endpoint } from './endpoint.ts';
 import { PathId, pageOf } from './model.ts';
 import {
+  AdoptRequest,
   ConsolePiece,
   Forgotten,
   KeptOverride,
@@ -74,6 +75,11 @@ export const VM_API = {
     ...{ ...admin, summary: 'Forget a VM that does not run here, and its record if that names this host' },
     ...{ answer: Forgotten, status: 200, idempotent: false },
   },
+  adoptVm: post(
+    '/v1/adoptions',
+    { ...admin, summary: 'Take in a QEMU that runs already, by its QMP socket', status: 201 },
+    { params: Nothing, body: AdoptRequest, answer: VmDetail },
+  ),
   takeOverVm: post(
     '/v1/vms/{vm}/take-over',
     { ...admin, summary: 'Move the record of a VM from a host that is dead for certain to this one' },

@@ -58,6 +58,7 @@ export function makeHandlers(services: Services): Handlers {
       vms.resume(params.vm, body.override?.why, principal),
     ),
     forgetVm: bind(API.forgetVm, ({ params }) => vms.forget(params.vm)),
+    adoptVm: bind(API.adoptVm, ({ body }) => vms.adopt(body)),
     takeOverVm: bind(API.takeOverVm, ({ params, body }, { principal }) =>
       vms.takeOver(params.vm, body.why, principal),
     ),

@@ -2,13 +2,15 @@
 import { z } from 'zod';
 import { deadline } from '../../base/deadline.ts';
 import { ShadowferryError } from '../../errors.ts';
+import { GuestAccessSpec } from '../../guest/access.ts';
 import { VmSpec } from '../../hypervisor/qemu/spec.ts';
 import { type Override, takeOver } from '../../ownership/guard.ts';
 import type { Ownership } from '../../ownership/store.ts';
 import type { Page } from '../api/model.ts';
-import type { ConsolePiece, Vm, VmDefinition, VmDetail } from '../api/model-vms.ts';
+import type { AdoptRequest, ConsolePiece, Vm, VmDefinition, VmDetail } from '../api/model-vms.ts';
 import type { Principal } from '../auth/principal.ts';
 import { Pager, pageOfArray, TextKey } from '../http/pagination.ts';
+import { adoptVm } from '../vms/adopt.ts';
 import { followConsole } from '../vms/console.ts';
 import type { KeptOverride } from '../vms/definitions.ts';
 import { forgetVm, pauseVm, resumeVm, type Stopped, startVm, stopVm } from '../vms/life.ts';
@@ -87,6 +89,17 @@ export class VmService {
       registry.define({ spec, origin: 'defined', adopted: null });
     });
     return this.get(name);
+  }
+
+  /** @throws what `adoptVm` throws */
+  async adopt(wanted: AdoptRequest): Promise<VmDetail> {
+    const { guest, ...rest } = wanted;
+    const access = GuestAccessSpec.safeParse(guest);
+    if (!access.success) {
+      const problem = access.error.issues[0]?.message ?? 'it is not valid';
+      throw new ShadowferryError('INPUT_FIELD', { field: 'guest', problem });
+    }
+    return this.get(await adoptVm(this.#registry, { ...rest, guest: access.data }));
   }
 
   /** @throws FORBIDDEN for an override by one who is no administrator, and what `startVm` throws */

@@ -53,6 +53,27 @@ async function pciDevices(qmp: Qmp): Promise<PciDevice[]> {
   return buses.flatMap((bus) => bus.devices.flatMap(flatten));
 }
 
+/** A PCI device, with the bridge that it sits in. */
+export interface PciNode {
+  /** QEMU's id of it; empty where it has none. */
+  id: string;
+  /** Class and subclass. */
+  kind: number;
+  slot: number;
+  /** Id of its bridge; undefined on the root bus. */
+  port: string | undefined;
+}
+
+/** All PCI devices of a VM, each with its bridge. */
+export async function pciNodes(qmp: Qmp, signal: AbortSignal): Promise<PciNode[]> {
+  const buses = await qmp.execute('query-pci', undefined, { schema: PciBuses, signal });
+  const walk = (device: PciDevice, port: string | undefined): PciNode[] => [
+    { id: device.qdev_id, kind: device.class_info.class, slot: device.slot, port },
+    ...(device.pci_bridge?.devices ?? []).flatMap((below) => walk(below, device.qdev_id)),
+  ];
+  return buses.flatMap((bus) => bus.devices.flatMap((device) => walk(device, undefined)));
+}
+
 const hex = (number: number, digits: number) => number.toString(16).padStart(digits, '0');
 
 /**
