@@ -213,7 +213,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   answerInterrupted(idempotency, work, migrations);
   const app = await makeApp({
     handlers: makeHandlers(services),
-    identities: { tokens, revoked, nowMs: Date.now },
+    identities: { tokens, revoked, peers: new Set(config.peers.map(({ name }) => name)), nowMs: Date.now },
     hub,
     idempotency,
     metrics,

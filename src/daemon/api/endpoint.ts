@@ -2,8 +2,8 @@
 import type { z } from 'zod';
 import type { Role } from '../auth/roles.ts';
 
-/** `anyone` needs no identity. */
-export type Needs = Role | 'anyone';
+/** `anyone` needs no identity. `peer`: the certificate of a host that is one of `peers` of the configuration. */
+export type Needs = Role | 'anyone' | 'peer';
 
 export interface Endpoint<
   Params extends z.ZodType = z.ZodType,
@@ -26,6 +26,8 @@ export interface Endpoint<
   status: 200 | 201 | 202;
   /** Takes an idempotency key: the same key with the same request acts once. */
   idempotent: boolean;
+  /** Most bytes of a body, where it is not `BODY_BYTES`. */
+  bodyBytes?: number;
 }
 
 /** What a handler is given. */

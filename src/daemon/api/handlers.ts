@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { Principal } from '../auth/principal.ts';
 import { mismatchesOf, RequestMismatch } from '../http/problem.ts';
 import type { EndpointOf, Operation } from './contract.ts';
+import type { PEER_API } from './contract-peer.ts';
 import type { Endpoint } from './endpoint.ts';
 
 export interface CallContext {
@@ -30,6 +31,9 @@ export interface Bound<E extends Endpoint = Endpoint> {
 
 /** The code of all calls: each is bound to its own. */
 export type Handlers = { [K in Operation]: Bound<EndpointOf<K>> };
+
+/** The code of what daemons ask of each other. */
+export type PeerHandlers = { [K in keyof typeof PEER_API]: Bound<(typeof PEER_API)[K]> };
 
 /** Binds code to a call. What it gives is held against the schema of the answer, so that nothing else gets out. */
 export function bind<

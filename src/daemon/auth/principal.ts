@@ -11,6 +11,8 @@ export interface Principal {
   /** Names it in logs and limits; never a secret. */
   name: string;
   role: Role;
+  /** Name of the host that it is, where that is one of our peers: what daemons ask of each other is for these alone. */
+  peer?: string;
   /** Why it is not what it was any more; undefined while it is. Asked again on long streams. */
   still: () => string | undefined;
 }
@@ -18,6 +20,8 @@ export interface Principal {
 export interface Identities {
   tokens: TokenList;
   revoked: RevokedList | undefined;
+  /** Hosts of the configuration. */
+  peers: ReadonlySet<string>;
   nowMs: () => number;
 }
 
@@ -60,9 +64,9 @@ function byCertificate(facts: CertificateFacts, identities: Identities): Princip
   };
   const why = still();
   if (why !== undefined) throw refuse(why);
-  return holder.kind === 'host'
-    ? { name: `host:${holder.name}`, role: 'viewer', still }
-    : { name: `cert:${holder.name}`, role: holder.role, still };
+  if (holder.kind === 'client') return { name: `cert:${holder.name}`, role: holder.role, still };
+  const peer = identities.peers.has(holder.name) ? { peer: holder.name } : {};
+  return { name: `host:${holder.name}`, role: 'viewer', still, ...peer };
 }
 
 function byToken(header: string, identities: Identities): Principal {

@@ -106,7 +106,7 @@ export class DaemonClient {
     body: unknown,
     options: { idempotencyKey?: string; signal?: AbortSignal },
   ): Promise<Answer> {
-    const { address, token, certificate: cert, key, ca } = this.#target;
+    const { address, token, certificate: cert, key, ca, agent } = this.#target;
     const text = body === undefined ? undefined : JSON.stringify(body);
     const common: RequestOptions = {
       method,
@@ -138,7 +138,7 @@ export class DaemonClient {
         }, fail);
       };
       const url = address.startsWith('/') ? undefined : new URL(address);
-      const tls = { cert, key, ca, minVersion: 'TLSv1.3' } as const;
+      const tls = agent === undefined ? ({ cert, key, ca, minVersion: 'TLSv1.3' } as const) : { agent };
       const sent =
         url === undefined
           ? httpRequest({ ...common, socketPath: address }, take)

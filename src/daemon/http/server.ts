@@ -12,8 +12,9 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { ShadowferryError } from '../../errors.ts';
 import { API, type Operation } from '../api/contract.ts';
-import type { Needs } from '../api/endpoint.ts';
-import type { Bound, Handlers } from '../api/handlers.ts';
+import { PEER_API } from '../api/contract-peer.ts';
+import type { Endpoint, Needs } from '../api/endpoint.ts';
+import type { Bound, Handlers, PeerHandlers } from '../api/handlers.ts';
 import { apiDocument } from '../api/openapi.ts';
 import { addressOf, type Identities, identify, type Principal } from '../auth/principal.ts';
 import { includes } from '../auth/roles.ts';
@@ -28,7 +29,10 @@ export const BODY_BYTES = 1024 * 1024;
 export type App = Awaited<ReturnType<typeof makeApp>>;
 
 export interface AppOptions {
-  handlers: Handlers;
+  /** A call without its code is not served. */
+  handlers: Partial<Handlers>;
+  /** What the daemons of other hosts ask; none where it is left out. */
+  peer?: PeerHandlers | undefined;
   identities: Identities;
   hub: EventHub;
   idempotency: Idempotency;
@@ -46,6 +50,8 @@ interface Caller {
   refused?: unknown;
 }
 
+const forPeers = (request: FastifyRequest) => request.routeOptions.config.needs === 'peer';
+
 /** Who asked, for as long as the request lives. */
 const callers = new WeakMap<FastifyRequest, Caller>();
 
@@ -57,7 +63,7 @@ function authorize(request: FastifyRequest, needed: Needs): Principal | undefine
   if (needed === 'anyone') return principal;
   if (principal === undefined)
     throw refused ?? new ShadowferryError('UNAUTHENTICATED', { why: 'nothing says it' });
-  if (includes(principal.role, needed)) return principal;
+  if (needed === 'peer' ? principal.peer !== undefined : includes(principal.role, needed)) return principal;
   const { name, role } = principal;
   throw new ShadowferryError('FORBIDDEN', { principal: name, role, needed });
 }
@@ -115,7 +121,7 @@ export async function makeApp(options: AppOptions) {
 
   function fail(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
     const type = String(request.headers['content-type'] ?? '');
-    const known = catalogued(error, { bodyBytes: BODY_BYTES, type });
+    const known = catalogued(error, { bodyBytes: request.routeOptions?.bodyLimit ?? BODY_BYTES, type });
     if (known.status >= 500) log.error({ err: error, requestId: request.id }, 'request failed');
     metrics.refused.inc({ code: known.code });
     if (known.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer realm="shadowferry"');
@@ -148,6 +154,8 @@ export async function makeApp(options: AppOptions) {
     timeWindow: 1000,
     cache: 10_000,
     keyGenerator: nameOf,
+    // what a migration waits for is not held up by what else the same host asks
+    allowList: (request) => callers.get(request)?.principal?.peer !== undefined && forPeers(request),
     errorResponseBuilder: (request, { max }) =>
       new ShadowferryError('RATE_LIMITED', { principal: nameOf(request), max, seconds: 1 }),
   });
@@ -168,12 +176,13 @@ export async function makeApp(options: AppOptions) {
     else log.info(line, 'request');
   });
 
-  function mount(operation: Operation, { endpoint, prepare }: Bound): void {
-    const { method, path, needs, idempotent, status } = endpoint;
+  function mount(operation: string, { endpoint, prepare }: Bound): void {
+    const { method, path, needs, idempotent, status, bodyBytes = BODY_BYTES } = endpoint;
     app.route({
       method,
       url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
       config: { operation, needs },
+      bodyLimit: bodyBytes,
       // before the body is read: who may not ask may not send either
       preParsing: async (request) => {
         authorize(request, needs);
@@ -204,7 +213,11 @@ export async function makeApp(options: AppOptions) {
       },
     });
   }
-  for (const operation of operations()) mount(operation, handlers[operation]);
+  for (const operation of operations()) {
+    const bound: Bound | undefined = handlers[operation];
+    if (bound !== undefined) mount(operation, bound);
+  }
+  for (const [operation, bound] of Object.entries<Bound>(options.peer ?? {})) mount(operation, bound);
 
   app.route({
     ...view('/v1/events', 'events'),
@@ -265,7 +278,8 @@ function matches(path: string, method: string): boolean {
     ['GET', '/metrics'],
     ['GET', '/openapi.json'],
   ];
-  const all = [...operations().map((name) => [API[name].method, API[name].path]), ...other];
+  const ours = [...operations().map((name) => API[name]), ...Object.values<Endpoint>(PEER_API)];
+  const all = [...ours.map(({ method: its, path: template }) => [its, template]), ...other];
   return all.some(([its, template = '']) => {
     const [a, b] = [template.split('/'), path.split('/')];
     return (

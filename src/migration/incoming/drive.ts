@@ -177,7 +177,8 @@ export class Drive {
     const repeated = key === this.#last;
     this.#last = key;
     if (decision.action === 'wait') return this.#rest(soon ? SOON_MS : look);
-    if (decision.action === 'ask-operator') this.#warn(`needs an operator: ${decision.reason}`);
+    // what is seen once may be on its way to be another
+    if (decision.action === 'ask-operator' && repeated) this.#warn(`needs an operator: ${decision.reason}`);
     if (!repeated) {
       this.#again = AGAIN_MS;
       return;

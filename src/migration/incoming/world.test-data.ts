@@ -212,6 +212,8 @@ export class World {
   source: SourcePeer | undefined = undefined;
   readonly #directory: string;
   #dies: Dies | undefined;
+  /** Told when the service was killed: its connections end with it. */
+  onDeath = () => {};
   journal: IncomingJournal;
   hands: FakeHands;
   service: IncomingService;
@@ -251,6 +253,7 @@ export class World {
     hands.onDeath = () => {
       // the dead one's journal is closed for it; ours is another one
       journal.dispose();
+      this.onDeath();
       [this.journal, this.hands, this.service] = this.#begin();
       this.service.recover();
     };
