@@ -22,6 +22,7 @@ import { openListeners, type Times } from './http/listeners.ts';
 import { makeMetrics } from './http/metrics.ts';
 import { makeApp } from './http/server.ts';
 import { lockState } from './lock.ts';
+import { type Half, openHalf } from './peer/half.ts';
 import { factsOf } from './pki/certificate.ts';
 import { RevokedList } from './pki/revoked.ts';
 import { DeviceService } from './services/devices.ts';
@@ -134,10 +135,6 @@ function answerInterrupted(idempotency: Idempotency, work: Work, migrations: Mig
   }
 }
 
-const nowhere: Destinations = (value) => {
-  throw new ShadowferryError('UNKNOWN_HOST', { field: 'destination', value, allowed: '(there is none)' });
-};
-
 /** Leaves a migration as it is. */
 const leaveOpen: RecoverMigration = (_, { signal }) =>
   new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
@@ -172,15 +169,24 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   let stopping = false;
   const definitions = new Definitions(paths.vms);
   undoing.add(() => definitions.close());
+  let half: Half | undefined;
   const registry = new VmRegistry({
     ...{ host: options.machine ?? (await thisHost(config)), ownership, definitions, publish },
-    migrating: (vm) => journal.migrations({ vm, open: true }).length > 0,
+    migrating: (vm) =>
+      half?.incoming.expects(vm) === true || journal.migrations({ vm, open: true }).length > 0,
   });
   undoing.add(() => registry.close());
+  const abilities = new AbilityStore(paths.abilities);
+  half = openHalf({ config, path: paths.incoming, registry, journal, abilities, shadows, publish, log });
+  const { incoming, peers } = half;
+  undoing.add(half.close);
+  undoing.add(half.stop);
   const unusable = realDevices(config.devices);
   if (unusable.length > 0)
     log.warn({ devices: unusable }, 'real PCI devices are shown, and no VM can be given one yet');
-  await registry.recover();
+  // first what is on its way: nobody else connects to its QEMU
+  incoming.recover();
+  await registry.recover((name) => incoming.expects(name));
   const address = config.listen === undefined ? '' : addressText(config.listen.address);
   const presence = startPresence(ownershipOf(config), { name: config.host, address, version }, log);
   undoing.add(() => presence.stop());
@@ -188,9 +194,9 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
     ...{ host: registry.host, vms: registry, ownership, shadows, publish, log },
     paths: { journal: paths.journal, queue: paths.queue },
     limits: config.queue,
-    abilities: new AbilityStore(paths.abilities),
+    abilities,
     registry: metrics.registry,
-    destinations: options.destinations ?? nowhere,
+    destinations: options.destinations ?? ((name) => peers.get(name)),
     recover: options.recover ?? leaveOpen,
   });
   const stopWork = () => work.stop(options.workMs ?? WORK_MS);
@@ -213,6 +219,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   answerInterrupted(idempotency, work, migrations);
   const app = await makeApp({
     handlers: makeHandlers(services),
+    peer: half.handlers,
     identities: { tokens, revoked, peers: new Set(config.peers.map(({ name }) => name)), nowMs: Date.now },
     hub,
     idempotency,
@@ -246,11 +253,15 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   return {
     port: listeners.port,
     hub,
-    reload: () => listeners.reload(),
+    reload: () => {
+      listeners.reload();
+      peers.reload();
+    },
     stop: async () => {
       if (stopping) return;
       stopping = true;
       publish('daemon.stopping', { host: config.host });
+      void half?.stop(); // who waits for news of it is answered
       void stopWork(); // begins to take back what it can; it is waited for below
       await undoing.all();
     },

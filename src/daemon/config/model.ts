@@ -204,6 +204,11 @@ export const DaemonConfig = z
           .describe(
             'IP address on which QEMU takes the memory of VMs that come. Without it: the address of `listen`, else 127.0.0.1.',
           ),
+        patience: count(86_400)
+          .default(60)
+          .describe(
+            'Seconds that a VM on its way here waits for a source that is silent, before it is given up where that is safe.',
+          ),
       })
       .prefault({}),
     limits: Limits.prefault({}),

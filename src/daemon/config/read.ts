@@ -45,6 +45,7 @@ export function statePaths(config: Pick<DaemonConfig, 'state' | 'tokens'>) {
     daemon: join(state, 'daemon.db'),
     vms: join(state, 'vms.db'),
     queue: join(state, 'queue.db'),
+    incoming: join(state, 'incoming.db'),
     abilities: join(state, 'abilities.json'),
     lock: join(state, 'daemon.lock'),
     tokens: tokens ?? join(state, 'tokens.json'),

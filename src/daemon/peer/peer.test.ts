@@ -159,7 +159,7 @@ async function coordinate(world: World, destination: RemoteDestination, log: Run
   world.machine.load();
   await incoming.loaded(until());
   const owned = await world.commit();
-  await incoming.allow(owned, { locksHeld: false, signal: until() });
+  await incoming.allow(owned, until());
   const runningMs = await incoming.running(until());
   assert.ok(Math.abs(runningMs - Date.now()) < 30_000);
   const carriers: string[] = [];
@@ -227,7 +227,7 @@ test('a link that is cut after the vote: the destination goes on by itself, and 
   cut = true;
   world.source = undefined;
   const owned = await world.commit();
-  const allowed = incoming.allow(owned, { locksHeld: false, signal: AbortSignal.timeout(100) });
+  const allowed = incoming.allow(owned, AbortSignal.timeout(100));
   await world.until('settled');
   await allowed;
   cut = false;

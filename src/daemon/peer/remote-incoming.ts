@@ -69,17 +69,12 @@ export class RemoteIncoming implements Incoming {
     );
   }
 
-  async present(signal: AbortSignal): Promise<void> {
-    const message = { kind: 'ask', handOver: { ...this.#handOver } } as const;
-    await this.#link.surely(PEER_API.peerTell, { params: {}, query: {}, body: { message } }, signal);
-  }
-
   async loaded(signal: AbortSignal): Promise<void> {
     await this.#until(({ kind }) => kind === 'ready' || kind === 'starting' || RUNS.includes(kind), signal);
   }
 
   /** Says that the record has changed. The destination looks by itself too, so nothing is lost with the word. */
-  async allow(_owned: Ownership, { signal }: { signal: AbortSignal }): Promise<void> {
+  async allow(_owned: Ownership, signal: AbortSignal): Promise<void> {
     const message = { kind: 'look', handOver: { ...this.#handOver } } as const;
     try {
       await this.#link.surely(PEER_API.peerTell, { params: {}, query: {}, body: { message } }, signal);
