@@ -1,0 +1,137 @@
+/** A real guest under a real daemon: started, found again after a kill, adopted, and never run against its record. */
+import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { cacheDirectory } from '../../src/base/cache-dir.ts';
+import { deadline } from '../../src/base/deadline.ts';
+import { exec } from '../../src/base/exec.ts';
+import { findProgram } from '../../src/base/find-program.ts';
+import { API } from '../../src/daemon/api/contract.ts';
+import type { VmDetail } from '../../src/daemon/api/model-vms.ts';
+import { LabDaemons, type LabHostName } from '../../src/lab/daemons.ts';
+import { GUEST_ADDRESS, guestSetup } from '../../src/lab/guest-setup.ts';
+import { ensureGuestImage } from '../../src/lab/image/image.ts';
+import { guestKernelArgs } from '../../src/lab/image/kernel-args.ts';
+import { READY_LINE, SETUP_FW_CFG } from '../../src/lab/image/services.ts';
+import { NETWORK } from '../../src/lab/lab.ts';
+import { listLeftovers } from '../../src/lab/network/network.ts';
+
+const skip = findProgram('etcd') === undefined && 'there is no etcd on this machine';
+const MAC = '52:54:00:5f:00:10';
+const WEB1 = { params: { vm: 'web1' }, query: {} };
+
+describe('a VM under daemons', { skip }, () => {
+  let lab: LabDaemons;
+  let firmwareFiles: { name: string; path: string }[] = [];
+  const client = (host: LabHostName = 'a') => lab.daemons[host].client;
+  const look = (host?: LabHostName): Promise<VmDetail> => client(host).call(API.getVm, WEB1);
+  const answers = async () =>
+    (await exec(lab.outside(['ping', '-c', '1', '-W', '2', GUEST_ADDRESS]), { allowFailure: true })).code ===
+    0;
+
+  before(async () => {
+    const cacheDir = cacheDirectory();
+    const { kernel, initrd } = await ensureGuestImage({ cacheDir, log: () => {} });
+    lab = await LabDaemons.create({ devices: { a: ['e1000e'], b: ['vmxnet3'] }, members: 1 });
+    const setup = join(lab.directory, 'setup.sh');
+    writeFileSync(setup, guestSetup({ mac: MAC }));
+    firmwareFiles = [{ name: SETUP_FW_CFG, path: setup }];
+    const body = {
+      ...{ name: 'web1', memoryMiB: 192, firmwareFiles },
+      boot: { kernel, initrd, append: guestKernelArgs() },
+      nics: [{ id: 'net0', mac: MAC, network: NETWORK, device: 'nic0' }],
+    };
+    await client().call(API.defineVm, { params: {}, query: {}, body });
+  });
+  after(async () => {
+    await lab?.dispose();
+    assert.deepEqual(listLeftovers(lab.id), { namespaces: [], processes: [] });
+  });
+
+  test('it is started by the API, and its console is followed until it is up', async () => {
+    const started = await client().call(API.startVm, { ...WEB1, body: {} });
+    assert.deepEqual([started.state, started.epoch], ['running', 1]);
+    const signal = deadline('booting the guest', 120_000);
+    let said = '';
+    for (let from = 0; !said.includes(READY_LINE); ) {
+      signal.throwIfAborted();
+      const piece = await client().call(API.readConsole, { ...WEB1, query: { from, waitSeconds: 5 } });
+      said += piece.text;
+      from = piece.next;
+    }
+    assert.ok(await answers());
+  });
+
+  test('it outlives its daemon, which finds it again', async () => {
+    const { pid } = await look();
+    lab.daemons.a.kill();
+    await lab.daemons.a.gone();
+    assert.ok(await answers());
+    await lab.daemons.a.start();
+    const found = await look();
+    assert.deepEqual([found.state, found.pid, found.why, found.epoch], ['running', pid, null, 1]);
+  });
+
+  test('adopted by its monitor it can do all that it could, and what it lacks is said', async () => {
+    await lab.daemons.a.stop();
+    assert.ok(await answers(), 'a graceful stop leaves it running');
+    const { state } = lab.places.a;
+    for (const end of ['', '-wal', '-shm']) rmSync(join(state, `vms.db${end}`), { force: true });
+    await lab.daemons.a.start();
+    const socket = join(state, 'vms', 'web1', 'qmp.sock');
+    const body = { socket, firmwareFiles, devices: { net0: 'nic0' } };
+    await assert.rejects(
+      client().call(API.adoptVm, { params: {}, query: {}, body: { ...body, devices: { net0: 'nic9' } } }),
+      { code: 'UNKNOWN_DEVICE' },
+    );
+    const vm = await client().call(API.adoptVm, { params: {}, query: {}, body });
+    const abilities = new Map(vm.adopted?.abilities.map((each) => [each.what, each]));
+    assert.equal(vm.adopted?.whole, true, JSON.stringify(vm.adopted));
+    for (const what of ['guest', 'shadow', 'swap', 'migrate', 'start'])
+      assert.equal(abilities.get(what)?.can, true, JSON.stringify(abilities.get(what)));
+    assert.equal(abilities.get('bridge')?.can, false);
+    assert.match(abilities.get('bridge')?.reason ?? '', /net0 has no standby/);
+    assert.equal(vm.nics[0]?.model, 'e1000e');
+    assert.ok(await answers());
+  });
+
+  test('a daemon that comes back to a record of another host pauses it at once, and says so', async () => {
+    await lab.daemons.a.stop();
+    const why = 'the test says that a is dead';
+    const owned = await client('b').call(API.takeOverVm, { ...WEB1, body: { why } });
+    assert.deepEqual([owned.owner, owned.epoch], ['b', 2]);
+    await lab.daemons.a.start();
+    const found = await look();
+    assert.equal(found.state, 'paused');
+    assert.match(found.why ?? '', /host "b" owns it \(epoch 2\), so it was paused here/);
+    assert.equal(await answers(), false);
+    await assert.rejects(client().call(API.resumeVm, { ...WEB1, body: {} }), { code: 'START_REFUSED' });
+    await client().call(API.takeOverVm, { ...WEB1, body: { why: 'and that b is' } });
+    assert.equal((await client().call(API.resumeVm, { ...WEB1, body: {} })).state, 'running');
+    assert.ok(await answers());
+  });
+
+  test('each host knows of the other that it is alive', async () => {
+    const { items } = await client().call(API.listHosts, { params: {}, query: {} });
+    assert.deepEqual(
+      items.map(({ name, alive }) => [name, alive]),
+      [
+        ['a', true],
+        ['b', true],
+      ],
+    );
+  });
+
+  test('stopped it leaves no tap and no claim', async () => {
+    const stopped = await client().call(API.stopVm, { ...WEB1, body: { waitSeconds: 1 } });
+    assert.equal(stopped.state, 'stopped');
+    const links = await exec(['ip', '-n', lab.netns('a'), '-br', 'link']);
+    assert.doesNotMatch(links.stdout, /^sf[ds]/m);
+    const { items } = await client().call(API.listDevices, { params: {}, query: {} });
+    assert.deepEqual(
+      items.map(({ claimedBy }) => claimedBy),
+      [null],
+    );
+  });
+});
