@@ -4,21 +4,8 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { pathWithSystemDirectories } from './base/find-program.ts';
-import { registerAttach } from './commands/attach.ts';
 import { registerDaemon } from './commands/daemon.ts';
-import { registerDemo } from './commands/demo.ts';
-import { registerDevices } from './commands/devices.ts';
-import { registerDoctor } from './commands/doctor.ts';
-import { registerExplain } from './commands/explain.ts';
-import { registerLab } from './commands/lab.ts';
-import { registerMigrate } from './commands/migrate.ts';
-import { registerMigrations } from './commands/migrations.ts';
-import { registerPki } from './commands/pki.ts';
 import { addRemoteOptions, refuseRemote } from './commands/remote.ts';
-import { registerShadow } from './commands/shadow.ts';
-import { registerSwap } from './commands/swap.ts';
-import { registerToken } from './commands/token.ts';
-import { registerVm } from './commands/vm.ts';
 import { ShadowferryError, toShadowferryError } from './errors.ts';
 
 function version(): string {
@@ -51,20 +38,9 @@ async function main(args: readonly string[]): Promise<void> {
     .configureOutput({ outputError: () => {} }); // `report` says it
   addRemoteOptions(program);
   program.hook('preAction', (_, command) => refuseRemote(command));
-  registerDemo(program);
-  registerDoctor(program);
-  registerDevices(program);
-  registerLab(program);
-  registerMigrate(program);
-  registerSwap(program);
-  registerAttach(program);
-  registerMigrations(program);
-  registerExplain(program);
-  registerShadow(program);
-  registerDaemon(program);
-  registerPki(program);
-  registerToken(program);
-  registerVm(program);
+  // the daemon runs for years beside the VMs: it does not load what the other commands need
+  if (args[0] === 'daemon') registerDaemon(program);
+  else (await import('./commands/all.ts')).registerAll(program);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {

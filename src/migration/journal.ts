@@ -157,12 +157,16 @@ export class Journal {
     return rows.map((row) => StepRow.parse(row));
   }
 
+  /** Migrations, the oldest first. @param filter `open`: only those under way; otherwise all */
   migrations(filter: { vm?: string; open?: boolean } = {}): JournalMigration[] {
+    const { vm, open = false } = filter;
+    // the index of the few open ones ("+" keeps SQLite from that of the VM, which has years of ended ones)
+    const conditions = open ? ['ending IS NULL'] : [];
+    if (vm !== undefined) conditions.push(open ? '+vm = :vm' : 'vm = :vm');
+    const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
     const rows = this.#db
-      .prepare(
-        'SELECT * FROM migration WHERE (?1 IS NULL OR vm = ?1) AND (?2 = 0 OR ending IS NULL) ORDER BY created',
-      )
-      .all(filter.vm ?? null, filter.open ? 1 : 0);
+      .prepare(`SELECT * FROM migration ${where} ORDER BY created`)
+      .all(vm === undefined ? {} : { vm });
     return rows.map((row) => MigrationRow.parse(row));
   }
 
