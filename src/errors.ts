@@ -501,6 +501,11 @@ export const CATALOGUE = {
     what: 'the daemon of host "{host}" ({address}) does not answer: {why}',
     fix: 'VMs run on. Look whether the daemon runs there ("systemctl status shadowferry"), at the way to it, and at the certificates of both; what is open is taken to its end when it answers again.',
   },
+  INTERRUPTED: {
+    kind: 'failed',
+    what: 'the program that drove this ended in phase {phase}',
+    fix: 'It was taken to its end by what the journal says; "shadowferry explain" tells how. Try again if the VM is not where it should be.',
+  },
   JOURNAL_UNWRITABLE: {
     kind: 'failed',
     what: 'the journal cannot be written: {why}',

@@ -4,14 +4,20 @@ import type { Absent } from '../host/unreachable.ts';
 import type { NetShadow } from '../shadow/net/model.ts';
 import { type NicMove, type Run, warn } from './run.ts';
 
-const absent = (run: Run, { nic }: NicMove): Absent => ({
+/** The two hosts, and the NIC. */
+type Between = Pick<Run, 'source'> & {
+  readonly destination: Pick<Run['destination'], 'name' | 'answerUnreachable'>;
+};
+type Moved = Pick<NicMove, 'nic'>;
+
+const absent = (run: Between, { nic }: Moved): Absent => ({
   vm: run.source.qemu.spec.name,
   nic: nic.id,
   network: nic.network,
 });
 
 /** Both hosts, as the network may find the VM's address behind either during a migration. */
-function hostsOf({ source: { host }, destination }: Run) {
+function hostsOf({ source: { host }, destination }: Between) {
   const here = async (...about: [Absent, readonly string[]]) => host.answerUnreachable?.(...about);
   return [{ name: host.name, answerUnreachable: here }, destination];
 }
@@ -33,6 +39,6 @@ export function startAnswering(run: Run, move: NicMove, shadow: NetShadow): void
 }
 
 /** The NIC is back: its packets may pass. Safe to repeat. */
-export async function stopAnswering(run: Run, move: NicMove): Promise<void> {
+export async function stopAnswering(run: Between, move: Moved): Promise<void> {
   await Promise.all(hostsOf(run).map((host) => host.answerUnreachable(absent(run, move), [])));
 }

@@ -132,7 +132,10 @@ async function conclude(m: Migration): Promise<Ending> {
   const { run } = m;
   run.journal.strict();
   if (m.state.kind === 'rolling-back') {
-    m.left = await rollBack(run);
+    m.left = await rollBack({
+      ...run,
+      unplugAsked: (nic) => run.timeline.at('traffic left the device', nic) !== undefined,
+    });
     m.move(m.left.length === 0 ? 'undone' : 'undo-failed');
   }
   if (m.state.kind !== 'ended')

@@ -45,7 +45,7 @@ const ProgressText = z.object({
 const nothing = { captured: 0, restored: [], adapted: [], lost: [] };
 
 export const ResultText = z.object({
-  kind: z.enum(['swap', 'rescue']).exactOptional(),
+  kind: z.enum(['swap', 'rescue', 'recovered']).exactOptional(),
   ...{ id: z.string(), vm: z.string(), source: z.string(), destination: z.string() },
   ending: z.enum(['completed', 'degraded', 'rolled-back', 'planned', 'stuck']),
   ok: z.boolean(),

@@ -50,8 +50,8 @@ export interface NicResult {
 
 /** Of a VM with several direct NICs, what is not in `nics` is the sum: names joined, counts added, the least continuity. */
 export interface MigrationResult {
-  /** Absent for a migration; the others stay on one host. */
-  kind?: 'swap' | 'rescue';
+  /** Absent for a migration; `recovered`: one that a later process took to its end. The others stay on one host. */
+  kind?: 'swap' | 'rescue' | 'recovered';
   id: string;
   vm: string;
   source: string;

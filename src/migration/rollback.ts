@@ -5,24 +5,39 @@ import { reasonOf, ShadowferryError } from '../errors.ts';
 import { directDeviceProps } from '../hypervisor/qemu/argv.ts';
 import { nicIds } from '../hypervisor/qemu/spec.ts';
 import { announceSelf, cont, deviceAdd, queryStatus } from '../hypervisor/qmp/commands.ts';
+import type { OwnershipStore } from '../ownership/store.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
 import { forgetPersisted, PERSIST_MS } from '../shadow/net/manager/persist.ts';
 import { stopAnswering } from './absence.ts';
+import type { DestinationHost } from './destination/destination.ts';
 import { endCopy } from './end-copy.ts';
 import { undoTelling } from './guest-manager.ts';
 import { otherOwner } from './hand-over.ts';
-import type { JournalStep } from './journal.ts';
-import { moveOf, type NicMove, nicStepName, programDirectory, type Run, waitAfter } from './run.ts';
+import type { Journal, JournalStep } from './journal.ts';
+import type { Limits } from './request.ts';
+import { moveOf, type NicMove, nicStepName, programDirectory, type RunLog, waitAfter } from './run.ts';
 import type { Undo } from './undo.ts';
 import { undoGroups } from './undo-order.ts';
-import { channelOf, isPlugged, setStandbyLink } from './vm.ts';
+import { channelOf, isPlugged, type RunningVm, setStandbyLink } from './vm.ts';
 
 /** The VM may stand still meanwhile. */
 const STORE_MS = 2_000;
 /** A guest that was slow to release its device may still do it; only then can it be plugged again. */
 const LATE_UNPLUG_MS = 3_000;
 
-async function cancelCopy(run: Run): Promise<void> {
+/** What an undo needs: a migration under way has it, and a later process makes it from the journal. */
+export interface Rollback extends RunLog {
+  readonly journal: Journal;
+  readonly source: RunningVm;
+  readonly destination: Pick<DestinationHost, 'name' | 'answerUnreachable' | 'undo'>;
+  readonly ownership: Pick<OwnershipStore, 'read'>;
+  readonly request: { readonly limits: Pick<Limits, 'attachMs'> };
+  readonly nics: readonly Pick<NicMove, 'nic'>[];
+  /** Whether the guest was asked to release a NIC's device, or may have been. */
+  readonly unplugAsked: (nic: string) => boolean;
+}
+
+async function cancelCopy(run: Rollback): Promise<void> {
   const { monitor, spec } = run.source.qemu;
   await endCopy(run.source.qemu);
   if ((await queryStatus(monitor)).running) return;
@@ -34,7 +49,7 @@ async function cancelCopy(run: Run): Promise<void> {
   await cont(monitor);
 }
 
-async function reattach(run: Run, { nic }: NicMove): Promise<void> {
+async function reattach(run: Rollback, { nic }: Pick<NicMove, 'nic'>): Promise<void> {
   const { source } = run;
   const ids = nicIds(nic);
   const { monitor } = source.qemu;
@@ -46,11 +61,10 @@ async function reattach(run: Run, { nic }: NicMove): Promise<void> {
     },
   );
   const plugged = await isPlugged(source, nic);
-  const unplugAsked = run.timeline.at('traffic left the device', nic.id) !== undefined;
   // an unplug that was asked for and not answered may still come: plugging before it would lose the new device
   const gone =
     !plugged ||
-    (unplugAsked &&
+    (run.unplugAsked(nic.id) &&
       (await late.promise.then(
         () => true,
         () => false,
@@ -70,7 +84,7 @@ async function reattach(run: Run, { nic }: NicMove): Promise<void> {
 /** How long the program has to finish what it is about, before it is ended from outside. */
 const STOP_MS = 5_000;
 
-async function removeFromGuest(run: Run, { nic }: NicMove): Promise<void> {
+async function removeFromGuest(run: Rollback, { nic }: Pick<NicMove, 'nic'>): Promise<void> {
   const channel = channelOf(run.source, nic.id);
   const stopped = channel.waitFor(
     (event) => event.e === 'stopped',
@@ -82,7 +96,7 @@ async function removeFromGuest(run: Run, { nic }: NicMove): Promise<void> {
   await removeProgram(run.source.agent, programDirectory(nic.id), signal);
 }
 
-async function perform(run: Run, undo: Undo): Promise<void> {
+async function perform(run: Rollback, undo: Undo): Promise<void> {
   const vm = run.source.qemu.spec.name;
   switch (undo.kind) {
     case 'cancel-copy':
@@ -121,7 +135,7 @@ async function perform(run: Run, undo: Undo): Promise<void> {
  * record names another host: its QEMU has the only copy that may run.
  * @returns what could not be undone, a sentence each.
  */
-export async function rollBack(run: Run): Promise<string[]> {
+export async function rollBack(run: Rollback): Promise<string[]> {
   const left: string[] = [];
   const vm = run.source.qemu.spec.name;
   const host = run.source.host.name;
@@ -139,7 +153,7 @@ export async function rollBack(run: Run): Promise<string[]> {
   return left;
 }
 
-async function undoStep(run: Run, { seq, undo: undos }: JournalStep): Promise<string[]> {
+async function undoStep(run: Rollback, { seq, undo: undos }: JournalStep): Promise<string[]> {
   const left: string[] = [];
   for (const undo of undos.toReversed()) {
     const what = nicStepName(undo.kind, 'nic' in undo ? undo.nic : '', 'nic' in undo && run.nics.length > 1);

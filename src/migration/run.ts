@@ -63,7 +63,10 @@ export interface Run extends Dependencies, RunLog {
 }
 
 /** The move of a NIC by its id. @throws INTERNAL when it does not move */
-export function moveOf({ nics }: { readonly nics: readonly NicMove[] }, nic: string): NicMove {
+export function moveOf<M extends { readonly nic: Pick<DirectNic, 'id'> }>(
+  { nics }: { readonly nics: readonly M[] },
+  nic: string,
+): M {
   const found = nics.find((move) => move.nic.id === nic);
   if (found === undefined) throw new ShadowferryError('INTERNAL', { why: `NIC "${nic}" does not move` });
   return found;
