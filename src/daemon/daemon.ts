@@ -7,6 +7,7 @@ import type { Host } from '../host/host.ts';
 import { pciNics } from '../host/pci-nic.ts';
 import { Journal } from '../migration/journal.ts';
 import type { RecoverMigration } from '../migration/recovery/model.ts';
+import { recoverMigration } from '../migration/recovery/recover.ts';
 import { examineMachine } from '../observe/examine.ts';
 import { openOwnership } from '../ownership/open.ts';
 import { AbilityStore } from '../shadow/net/abilities.ts';
@@ -135,10 +136,6 @@ function answerInterrupted(idempotency: Idempotency, work: Work, migrations: Mig
   }
 }
 
-/** Leaves a migration as it is. */
-const leaveOpen: RecoverMigration = (_, { signal }) =>
-  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-
 async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> {
   const { config, log, version } = options;
   const paths = statePaths(config);
@@ -197,7 +194,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
     abilities,
     registry: metrics.registry,
     destinations: options.destinations ?? ((name) => peers.get(name)),
-    recover: options.recover ?? leaveOpen,
+    recover: options.recover ?? recoverMigration,
   });
   const stopWork = () => work.stop(options.workMs ?? WORK_MS);
   undoing.add(stopWork);

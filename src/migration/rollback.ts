@@ -9,13 +9,13 @@ import type { OwnershipStore } from '../ownership/store.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
 import { forgetPersisted, PERSIST_MS } from '../shadow/net/manager/persist.ts';
 import { stopAnswering } from './absence.ts';
-import type { DestinationHost } from './destination/destination.ts';
+import type { DestinationHost, DestinationUndo } from './destination/destination.ts';
 import { endCopy } from './end-copy.ts';
 import { undoTelling } from './guest-manager.ts';
 import { otherOwner } from './hand-over.ts';
 import type { Journal, JournalStep } from './journal.ts';
 import type { Limits } from './request.ts';
-import { moveOf, type NicMove, nicStepName, programDirectory, type RunLog, waitAfter } from './run.ts';
+import { moveOf, type NicMove, nicStepName, programDirectory, type RunLog, waitAfter, warn } from './run.ts';
 import type { Undo } from './undo.ts';
 import { undoGroups } from './undo-order.ts';
 import { channelOf, isPlugged, type RunningVm, setStandbyLink } from './vm.ts';
@@ -122,11 +122,21 @@ async function perform(run: Rollback, undo: Undo): Promise<void> {
     case 'end-destination':
     case 'remove-tap':
     case 'release-device':
-      return run.destination.undo({ vm, migration: run.id }, undo);
+      return undoThere(run, vm, undo);
     case 'unprepare-device': // belongs to swaps
       return;
     default:
       return undo satisfies never;
+  }
+}
+
+/** A destination that cannot be reached cleans up by itself: without the commit nothing there may run. */
+async function undoThere(run: Rollback, vm: string, undo: DestinationUndo): Promise<void> {
+  try {
+    await run.destination.undo({ vm, migration: run.id }, undo);
+  } catch (error) {
+    if (!(error instanceof ShadowferryError && error.code === 'PEER_UNREACHABLE')) throw error;
+    warn(run, `${error.message}; what was made there is taken back by itself when it sees the record`);
   }
 }
 

@@ -1,7 +1,6 @@
 /** The other daemon, as a recovery speaks to it. What stands behind it may be another process or another host. */
 import type { IncomingState } from './incoming.ts';
 import type { ToDestination } from './messages.ts';
-import type { HandOver } from './record.ts';
 
 /** The destination's daemon as the source's recovery speaks to it. */
 export interface DestinationPeer {
@@ -12,9 +11,9 @@ export interface DestinationPeer {
    */
   tell(message: ToDestination, signal: AbortSignal): Promise<IncomingState | undefined>;
   /**
-   * Where its QEMU takes the stream, the newest place: after the link broke in post-copy it listens anew. Undefined when
-   * it has not said so. Without this the rest of a post-copy cannot be sent.
+   * Where its QEMU takes the rest of the memory of a post-copy whose link broke; undefined: nowhere yet. Without this
+   * such a rest cannot be sent.
    * @throws PEER_UNREACHABLE
    */
-  listening?(handOver: HandOver, signal: AbortSignal): Promise<string | undefined>;
+  listens?(id: string, signal: AbortSignal): Promise<string | undefined>;
 }

@@ -90,7 +90,7 @@ async function release({ deps, handOver: { vm } }: Acting): Promise<void> {
 
 async function resumeCopy({ deps, handOver, ...acting }: Acting): Promise<void> {
   const signal = deadline('the place where the destination listens', PROTOCOL_MS.answer, deps.signal);
-  const uri = await deps.peer.listening?.(handOver, signal);
+  const uri = await deps.peer.listens?.(handOver.id, signal);
   if (uri === undefined) return; // it has not said so yet
   await migrate(vmOf({ deps, handOver, ...acting }).qemu.monitor, uri, { resume: true, signal });
 }
