@@ -1,6 +1,7 @@
 /** All commands, in the order in which the help shows them. */
 import type { Command } from 'commander';
 import { registerAttach } from './attach.ts';
+import { registerControl } from './control.ts';
 import { registerDaemon } from './daemon.ts';
 import { registerDemo } from './demo.ts';
 import { registerDevices } from './devices.ts';
@@ -23,6 +24,7 @@ export function registerAll(program: Command): void {
   registerMigrate(program);
   registerSwap(program);
   registerAttach(program);
+  registerControl(program);
   registerMigrations(program);
   registerExplain(program);
   registerShadow(program);

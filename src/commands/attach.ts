@@ -5,6 +5,8 @@ import { Limits } from '../migration/request.ts';
 import type { Outcome } from '../shadow/net/model.ts';
 import { summary } from '../shadow/net/verify.ts';
 import { print, say, wholeNumber } from './options.ts';
+import { addRemoteOptions, remoteOf } from './remote.ts';
+import { attachRemotely } from './remote-work.ts';
 import { withVm } from './standing-vm.ts';
 
 function render(name: string, { nics }: Reattached): string {
@@ -64,7 +66,14 @@ function line(vm: string, { migration, nics }: Reattached): Record<string, unkno
   };
 }
 
-async function attach(name: string, options: { json?: boolean; limit?: number }): Promise<void> {
+async function attach(
+  name: string,
+  options: { json?: boolean; limit?: number },
+  command: Command,
+): Promise<void> {
+  const remote = await remoteOf(command);
+  if (remote !== undefined)
+    return attachRemotely(remote, name, { attachMs: options.limit, json: options.json ?? false });
   const limits = Limits.parse(options.limit === undefined ? {} : { attachMs: options.limit });
   const nothing = () => {};
   await withVm(name, nothing, async ({ journal, ownership, abilities, shadows }, vm) => {
@@ -74,11 +83,12 @@ async function attach(name: string, options: { json?: boolean; limit?: number })
 }
 
 export function registerAttach(program: Command): void {
-  program
+  const command = program
     .command('attach')
     .description('give a VM the direct devices that a migration could not give it')
     .argument('<vm>')
     .option('--limit <ms>', 'longest wait for traffic on the device', wholeNumber('--limit', 1))
     .option('--json', 'print one line of JSON')
     .action(attach);
+  addRemoteOptions(command);
 }

@@ -18,6 +18,8 @@ import {
   wholeNumber,
   writeOutput,
 } from './options.ts';
+import { addRemoteOptions, refuseWithoutHost, remoteOf } from './remote.ts';
+import { migrateRemotely, refuseHere } from './remote-work.ts';
 import { showMigration } from './show-migration.ts';
 import { withVm } from './standing-vm.ts';
 
@@ -38,6 +40,8 @@ interface Options {
   bulkRate: number;
   report?: string;
   json?: boolean;
+  detach?: boolean;
+  whenItComes?: boolean;
 }
 
 /** Fields of a request by the option that gives them. */
@@ -101,9 +105,17 @@ export function requestOf(
   return parseRequest({ ...Object.fromEntries(told.map(([, field, value]) => [field, value])), dryRun });
 }
 
-async function migrate(name: string | undefined, options: Options): Promise<void> {
+async function migrate(name: string | undefined, options: Options, command: Command): Promise<void> {
   const plan = options.plan === undefined ? undefined : await readPlan(options.plan);
   const request = requestOf(name, options, plan);
+  const remote = await remoteOf(command);
+  if (remote !== undefined) {
+    const { probe, report, planOut, hold = false, whenItComes = false } = options;
+    refuseHere({ '--probe': probe, '--report': report, '--plan-out': planOut });
+    const how = { json: options.json ?? false, detach: options.detach ?? false };
+    return migrateRemotely(remote, request, { hold, whenItComes }, how);
+  }
+  refuseWithoutHost({ '--detach': options.detach, '--when-it-comes': options.whenItComes });
   checkWritable('--report', options.report);
   checkWritable('--plan-out', options.planOut);
   const json = options.json ?? false;
@@ -137,9 +149,9 @@ async function migrate(name: string | undefined, options: Options): Promise<void
 }
 
 export function registerMigrate(program: Command): void {
-  program
+  const command = program
     .command('migrate')
-    .description('move a VM of the lab to another host')
+    .description('move a VM of the lab, or of a host whose daemon is asked, to another host')
     .argument('[vm]', 'the VM; may be left out with --plan')
     .option('--to <host>', 'the destination')
     .addOption(
@@ -177,6 +189,9 @@ export function registerMigrate(program: Command): void {
       200_000,
     )
     .option('--report <file>', 'write a page about the migration')
+    .option('--detach', 'with --host: return when the daemon has accepted it')
+    .option('--when-it-comes', 'with --host: wait where the VM is not on that host yet')
     .option('--json', 'one JSON object per line')
     .action(migrate);
+  addRemoteOptions(command);
 }

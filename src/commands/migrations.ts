@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { formatMs } from '../base/units.ts';
 import { API } from '../daemon/api/contract.ts';
+import type { Migration } from '../daemon/api/model.ts';
 import type { DaemonClient } from '../daemon/client/client.ts';
 import { ShadowferryError } from '../errors.ts';
 import type { Lab } from '../lab/lab.ts';
@@ -9,8 +10,13 @@ import { openStandingLab } from '../lab/standing.ts';
 import { degradedMigration, summaryOf } from '../migration/history.ts';
 import type { JournalMigration } from '../migration/journal.ts';
 import { swapOf } from '../migration/swap/history.ts';
+import { phaseOf } from '../observe/explain.ts';
 import { fixedStateDirectory, print } from './options.ts';
 import { addRemoteOptions, remoteOf } from './remote.ts';
+import { type Row, watchByLooking, watchRemote } from './watch-migrations.ts';
+
+/** Only a daemon has a queue. */
+const notQueued: { queue: Migration['queue'] } = { queue: null };
 
 function entry(lab: Lab, migration: JournalMigration) {
   const { id, vm, source, destination, ending } = migration;
@@ -19,13 +25,14 @@ function entry(lab: Lab, migration: JournalMigration) {
   const degraded = ending === 'degraded' && degradedMigration(lab.journal, vm)?.id === id;
   return {
     id,
-    kind: swap?.kind ?? 'migration',
+    kind: swap?.kind ?? ('migration' as const),
     vm,
     source,
     destination,
     ...(swap === undefined ? {} : { nic: swap.device ?? null, with: swap.with }),
     begunMs: migration.created,
     ending,
+    ...notQueued,
     /** Whether the VM still lacks the device that this could not give it. */
     degraded,
     totalMs: figures?.totalMs ?? null,
@@ -44,7 +51,8 @@ async function remoteEntries(client: DaemonClient, vm: string | undefined): Prom
     const { id, kind, vm: name, source, destination, ending, totalMs, blackoutMs, error } = each;
     const swap = kind === 'migration' ? {} : { nic: each.nic, with: each.with ?? '' };
     const known = { id, kind, vm: name, source, destination, ...swap, begunMs: each.createdMs, ending };
-    entries.push({ ...known, degraded: ending === 'degraded', totalMs, blackoutMs, error });
+    const { queue } = each;
+    entries.push({ ...known, queue, degraded: ending === 'degraded', totalMs, blackoutMs, error });
   }
   return entries.reverse();
 }
@@ -55,8 +63,9 @@ function show(entries: readonly Entry[], json: boolean | undefined): void {
 }
 
 function render(each: Entry): string {
-  const { id, kind, vm, source, destination, ending, degraded, totalMs, blackoutMs, error } = each;
-  const how = ending === 'degraded' && !degraded ? 'degraded, attached since' : (ending ?? 'not ended');
+  const { id, kind, vm, source, destination, ending, degraded, queue, totalMs, blackoutMs, error } = each;
+  const waits = queue === null ? 'not ended' : `waits (${queue.position}): ${queue.reason}`;
+  const how = ending === 'degraded' && !degraded ? 'degraded, attached since' : (ending ?? waits);
   const times = [
     ...(totalMs === null ? [] : [formatMs(totalMs)]),
     ...(blackoutMs === null ? [] : [`blackout ${formatMs(blackoutMs)}`]),
@@ -68,12 +77,26 @@ function render(each: Entry): string {
   return `${id}  ${when}  ${vm} ${what}  ${how}  ${times.join(', ')}${why}`;
 }
 
+/** A migration of the lab's journal as the table of `--watch` has it. */
+function rowOf(lab: Lab, migration: JournalMigration): Row {
+  const { id, kind, vm, source, destination, ending, begunMs, totalMs, blackoutMs, error } = entry(
+    lab,
+    migration,
+  );
+  return {
+    ...{ id, kind, vm, source, destination, ending, totalMs, blackoutMs, error, createdMs: begunMs },
+    ...{ queue: null, held: false, copy: null, phase: phaseOf(migration) ?? null },
+    state: ending === null ? 'open' : 'ended',
+  };
+}
+
 async function migrations(
   vm: string | undefined,
-  options: { json?: boolean },
+  options: { json?: boolean; watch?: boolean },
   command: Command,
 ): Promise<void> {
   const remote = await remoteOf(command);
+  if (remote !== undefined && options.watch) return watchRemote(remote, vm, options.json ?? false);
   if (remote !== undefined) return show(await remoteEntries(remote, vm), options.json);
   const lab = await openStandingLab(fixedStateDirectory());
   try {
@@ -81,6 +104,11 @@ async function migrations(
     if (vm !== undefined && !names.includes(vm)) {
       const allowed = names.join(', ') || '(there is none)';
       throw new ShadowferryError('UNKNOWN_VM', { field: 'vm', value: vm, allowed });
+    }
+    if (options.watch) {
+      const read = () => lab.journal.migrations(vm === undefined ? {} : { vm }).map((one) => rowOf(lab, one));
+      await watchByLooking(read, options.json ?? false);
+      return;
     }
     const entries = lab.journal.migrations(vm === undefined ? {} : { vm }).map((one) => entry(lab, one));
     show(entries, options.json);
@@ -95,6 +123,7 @@ export function registerMigrations(program: Command): void {
       .command('migrations')
       .description('list the migrations, swaps and rescues of the lab, or of a host whose daemon is asked')
       .argument('[vm]', 'only those of this VM')
-      .option('--json', 'print one line of JSON'),
+      .option('--watch', 'go on, and show what changes until it is ended')
+      .option('--json', 'print one line of JSON; with --watch one for each change'),
   ).action(migrations);
 }

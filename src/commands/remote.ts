@@ -86,10 +86,31 @@ export async function daemonOf(command: Command): Promise<DaemonClient> {
   return new Client({ address: LOCAL_SOCKET });
 }
 
+/** The daemon that was named on the command line, not by the environment. */
+export function rootHost(command: Command): string | undefined {
+  return command.opts<RemoteOptions>().host ?? rootOf(command).opts<RemoteOptions>().host;
+}
+
 /** @throws INPUT_FIELD when a daemon was named on the command line and this command asks none */
 export function refuseRemote(command: Command): void {
   const { host } = rootOf(command).opts<RemoteOptions>();
   if (host === undefined || command.options.some(({ long }) => long === '--token-file')) return;
   const problem = `"${command.name()}" works on this machine only`;
+  throw new ShadowferryError('INPUT_FIELD', { field: '--host', problem });
+}
+
+/** Options that mean something to a daemon only. @throws INPUT_FIELD */
+export function refuseWithoutHost(options: Readonly<Record<string, unknown>>): void {
+  for (const [field, value] of Object.entries(options)) {
+    if (value === undefined || value === false) continue;
+    throw new ShadowferryError('INPUT_FIELD', { field, problem: 'needs --host: it is for a daemon' });
+  }
+}
+
+/** The daemon that is to be asked, for a command that does nothing without one. @throws INPUT_FIELD */
+export async function needRemote(command: Command): Promise<DaemonClient> {
+  const remote = await remoteOf(command);
+  if (remote !== undefined) return remote;
+  const problem = `is missing: "${command.name()}" asks a daemon`;
   throw new ShadowferryError('INPUT_FIELD', { field: '--host', problem });
 }

@@ -17,6 +17,8 @@ import type { RunningVm } from '../migration/vm.ts';
 import type { MigrationReport } from '../report/model.ts';
 import { cancelOnSignal, checkWritable, print, say, wholeNumber } from './options.ts';
 import type { ProgressView } from './progress.ts';
+import { addRemoteOptions, refuseWithoutHost, remoteOf, rootHost } from './remote.ts';
+import { refuseHere, swapRemotely } from './remote-work.ts';
 import { type ShowSwapOptions, showSwap, swapProgress, tellSwap } from './show-swap.ts';
 import { withVm } from './standing-vm.ts';
 import { withThisMachine } from './this-machine.ts';
@@ -35,6 +37,7 @@ interface Options {
   watch?: boolean;
   local?: boolean;
   every: number;
+  detach?: boolean;
 }
 
 const ASK_MS = 30_000;
@@ -67,13 +70,28 @@ async function run(
   name: string | undefined,
   device: string | undefined,
   options: Options,
+  command: Command,
 ): Promise<void> {
   if (name === undefined || name === '') {
     const field = options.local ? 'device' : 'vm';
     throw new ShadowferryError('INPUT_FIELD', { field, problem: 'is missing' });
   }
-  if (options.local) return runLocal(kind, name, device, options);
+  if (options.local) {
+    if (rootHost(command) !== undefined)
+      throw new ShadowferryError('INPUT_FIELD', {
+        field: '--local',
+        problem: 'is about this machine, not about one whose daemon is asked',
+      });
+    return runLocal(kind, name, device, options);
+  }
   const request = swapRequestOf(kind, name, device, options);
+  const remote = await remoteOf(command);
+  if (remote !== undefined) {
+    refuseHere({ '--probe': options.probe, '--report': options.report, '--watch': options.watch });
+    const how = { json: options.json ?? false, detach: options.detach ?? false };
+    return swapRemotely(remote, request, how);
+  }
+  refuseWithoutHost({ '--detach': options.detach });
   checkWritable('--report', options.report);
   await withVm(
     name,
@@ -149,7 +167,7 @@ async function standGuard(
 }
 
 function withOptions(command: Command): Command {
-  return command
+  return addRemoteOptions(command)
     .requiredOption('--with <device>', 'the device that comes, by its name on the host')
     .option('--local', 'no VM: a NIC of this machine, by interface name or PCI address')
     .option('--continuity <mode>', 'replay, hold, bridge or auto')
@@ -168,6 +186,7 @@ function withOptions(command: Command): Command {
       200_000,
     )
     .option('--report <file>', 'write a page about it')
+    .option('--detach', 'with --host: return when the daemon has accepted it')
     .option('--json', 'one JSON object per line');
 }
 
@@ -178,8 +197,8 @@ export function registerSwap(program: Command): void {
       .description('put another device of the same host behind an interface, while connections live on')
       .argument('[vm]', 'the VM; with --local the device that leaves')
       .argument('[device]', 'the NIC, or the device that leaves; may be left out where there is one'),
-  ).action((vm: string | undefined, device: string | undefined, options: Options) =>
-    run('swap', vm, device, options),
+  ).action((vm: string | undefined, device: string | undefined, options: Options, command: Command) =>
+    run('swap', vm, device, options, command),
   );
   withOptions(
     program
@@ -194,7 +213,7 @@ export function registerSwap(program: Command): void {
         wholeNumber('--every', 1, 86_400),
         60,
       ),
-  ).action((vm: string | undefined, nic: string | undefined, options: Options) =>
-    run('rescue', vm, nic, options),
+  ).action((vm: string | undefined, nic: string | undefined, options: Options, command: Command) =>
+    run('rescue', vm, nic, options, command),
   );
 }
