@@ -35,6 +35,7 @@ import { ShadowService } from './services/shadows.ts';
 import { JournalTail } from './services/tail.ts';
 import { VmService } from './services/vms.ts';
 import { answerOf } from './services/work-handlers.ts';
+import { limitConsoles } from './vms/console-limit.ts';
 import { Definitions } from './vms/definitions.ts';
 import { VmRegistry } from './vms/registry.ts';
 import { realDevices, thisHost } from './vms/this-host.ts';
@@ -173,6 +174,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
       half?.incoming.expects(vm) === true || journal.migrations({ vm, open: true }).length > 0,
   });
   undoing.add(() => registry.close());
+  undoing.add(limitConsoles(registry, log));
   const abilities = new AbilityStore(paths.abilities);
   half = openHalf({ config, path: paths.incoming, registry, journal, abilities, shadows, publish, log });
   const { incoming, peers } = half;

@@ -6,12 +6,11 @@ import { deadline } from '../../base/deadline.ts';
 import { isAlive } from '../../base/process.ts';
 import { reasonOf, ShadowferryError, toShadowferryError } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
-import { findQemu, recordedQemu } from '../../hypervisor/qemu/process.ts';
 import type { VmSpec } from '../../hypervisor/qemu/spec.ts';
 import { queryStatus } from '../../hypervisor/qmp/commands.ts';
-import { findVm, type RunningVm } from '../../migration/vm.ts';
+import type { RunningVm } from '../../migration/vm.ts';
 import type { Ownership, OwnershipStore } from '../../ownership/store.ts';
-import { type Connection, letGo, qemuOf, stateOf } from './connection.ts';
+import { type Connection, letGo, listen, openConnection, qemuOf, stateOf } from './connection.ts';
 import type { Definition, Definitions } from './definitions.ts';
 import { RecordKeeper } from './records.ts';
 import { type Slot, Slots, type VmDetails, type VmEntry } from './slots.ts';
@@ -234,21 +233,14 @@ export class VmRegistry {
     for (const stopListening of slot.unlisten.splice(0)) stopListening();
     slot.connection = connection;
     slot.farewell = undefined;
-    const { monitor } = qemuOf(connection);
     const mine = () => slot.connection === connection;
-    slot.unlisten.push(
-      monitor.on('STOP', () => void (mine() && this.#slots.become(name, 'paused', undefined))),
-      monitor.on('RESUME', () => void (mine() && this.#slots.become(name, 'running', undefined))),
-      monitor.on('SHUTDOWN', ({ data }) => {
-        if (mine()) slot.farewell = data.guest === true ? 'the guest shut down' : 'QEMU was told to end';
-      }),
-      monitor.on('GUEST_PANICKED', () => {
-        if (mine()) slot.farewell = 'the guest panicked';
-      }),
-    );
-    void monitor.closed.then(() => {
+    slot.unlisten = listen(connection, {
+      state: (state) => mine() && this.#slots.become(name, state, undefined),
+      farewell: (text) => {
+        if (mine()) slot.farewell = text;
+      },
       // whoever works with it finds out by himself
-      if (mine() && !this.#closed && !this.#slots.busy.has(name)) void this.look(name);
+      closed: () => void (mine() && !this.#closed && this.busy(name) === null && this.look(name)),
     });
   }
 
@@ -340,8 +332,7 @@ export class VmRegistry {
 
   async #whole(name: string, what: string, signal: AbortSignal): Promise<RunningVm> {
     const slot = this.#slots.need(name);
-    const lost = slot.connection !== undefined && !isAlive(qemuOf(slot.connection).identity);
-    if (lost) await this.look(name);
+    await this.look(name); // a connection that was lost meanwhile is made anew
     if (slot.connection === undefined && slot.state !== 'gone') {
       const connection = await this.#open(name, signal);
       if (connection !== undefined) {
@@ -358,27 +349,9 @@ export class VmRegistry {
     throw new ShadowferryError('VM_LIMITED', { vm: name, what: `given to "${what}"`, why: reasons });
   }
 
-  /** Connects to a VM's QEMU; undefined when none runs here (any more). */
-  async #open(name: string, signal: AbortSignal): Promise<Connection | undefined> {
-    const directory = this.host.vmDirectory(name);
-    const recorded = recordedQemu(directory);
-    if (recorded === undefined) return undefined;
+  #open(name: string, signal: AbortSignal): Promise<Connection | undefined> {
     const adopted = this.#slots.find(name)?.definition?.adopted;
-    const died = new AbortController();
-    const look = () => isAlive(recorded.identity) || died.abort(new Error('its QEMU ended'));
-    // while it dies its socket is still there, and nobody answers
-    const timer = setInterval(look, END_LOOK_MS);
-    const limit = AbortSignal.any([signal, died.signal]);
-    try {
-      if (!adopted || adopted.whole) return { kind: 'whole', vm: await findVm(this.host, name, limit) };
-      const qemu = await findQemu(directory, limit);
-      return qemu === undefined ? undefined : { kind: 'monitor', qemu };
-    } catch (error) {
-      if (!isAlive(recorded.identity)) return undefined;
-      throw error;
-    } finally {
-      clearInterval(timer);
-    }
+    return openConnection(this.host, name, adopted?.whole ?? true, signal);
   }
 
   async #disconnect(name: string): Promise<void> {

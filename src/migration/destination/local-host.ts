@@ -47,7 +47,8 @@ export async function listeningAt({ qemu: { monitor } }: RunningVm, signal: Abor
   const info = await monitor.execute('query-migrate', undefined, { schema: Listening, signal });
   const address = info['socket-address'][0];
   if (address === undefined) throw new ShadowferryError('INTERNAL', { why: 'QEMU listens nowhere' });
-  return `tcp:${address.host}:${address.port}`;
+  const where = address.host.includes(':') ? `[${address.host}]` : address.host;
+  return `tcp:${where}:${address.port}`;
 }
 
 export class LocalDestination implements DestinationHost {
