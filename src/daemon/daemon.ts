@@ -26,6 +26,7 @@ import { lockState } from './lock.ts';
 import { type Half, openHalf } from './peer/half.ts';
 import { factsOf } from './pki/certificate.ts';
 import { RevokedList } from './pki/revoked.ts';
+import { accountsOf, keepClean } from './reconcile/reconcile.ts';
 import { DeviceService } from './services/devices.ts';
 import { makeHandlers } from './services/handlers.ts';
 import { addressText, type Examine, HostService } from './services/hosts.ts';
@@ -38,7 +39,7 @@ import { answerOf } from './services/work-handlers.ts';
 import { limitConsoles } from './vms/console-limit.ts';
 import { Definitions } from './vms/definitions.ts';
 import { VmRegistry } from './vms/registry.ts';
-import { realDevices, thisHost } from './vms/this-host.ts';
+import { realDevices, thisHost, vmsDirectory } from './vms/this-host.ts';
 import { type Destinations, Work } from './work/work.ts';
 
 /** Requests that are being answered when it stops may take so long, ms. */
@@ -186,6 +187,9 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   // first what is on its way: nobody else connects to its QEMU
   incoming.recover();
   await registry.recover((name) => incoming.expects(name));
+  const accounts = () => accountsOf(registry, journal.migrations({ open: true }), incoming.open());
+  const directory = vmsDirectory(config);
+  undoing.add(keepClean({ host: registry.host, directory, ownership, publish, log, accounts }));
   const address = config.listen === undefined ? '' : addressText(config.listen.address);
   const presence = startPresence(ownershipOf(config), { name: config.host, address, version }, log);
   undoing.add(() => presence.stop());

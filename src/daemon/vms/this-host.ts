@@ -36,6 +36,9 @@ export function realDevices(devices: HostConfig['devices']): string[] {
   return devices.flatMap((device) => ('address' in device ? [`${device.id} (${device.address})`] : []));
 }
 
+/** Directory of the VMs' directories. */
+export const vmsDirectory = ({ state }: Pick<HostConfig, 'state'>): string => join(state, 'vms');
+
 /** @returns the host, with the accelerator that works here */
 export async function thisHost(config: HostConfig): Promise<Host> {
   const { binary, accelerator } = config.qemu;
@@ -45,7 +48,7 @@ export async function thisHost(config: HostConfig): Promise<Host> {
     name: config.host,
     migrationAddress: migrationAddressOf(config),
     qemu: { binary, accelerator: accelerator === 'auto' ? (await probe()).kind : accelerator },
-    directory: join(config.state, 'vms'),
+    directory: vmsDirectory(config),
     networks: config.networks,
     devices: emulated(config.devices),
   });

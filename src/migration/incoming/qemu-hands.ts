@@ -15,6 +15,7 @@ import { attachAll } from '../destination/attach.ts';
 import { type DestinationStores, LocalDestination, listeningAt } from '../destination/local-host.ts';
 import type { IncomingRun } from '../destination/local-incoming.ts';
 import { settleAll } from '../destination/settle.ts';
+import type { JournalStep } from '../journal.ts';
 import { findProgram } from '../reattach.ts';
 import { type RunLog, waitAfter } from '../run.ts';
 import { disconnectVm, findVm, isPlugged, type RunningVm } from '../vm.ts';
@@ -45,6 +46,8 @@ export class QemuHands implements IncomingHands {
   readonly #stores: DestinationStores;
   readonly #journal: IncomingJournal;
   readonly #held = new Map<string, Held>();
+  /** Steps that were taken back, though that could not be written: `ID/SEQ`. */
+  readonly #undone = new Set<string>();
   #events: HandsEvents = { onChange: () => {}, onRunning: () => {} };
 
   constructor(host: Host, stores: DestinationStores, journal: IncomingJournal) {
@@ -171,22 +174,19 @@ export class QemuHands implements IncomingHands {
   async remains({ id, order }: OrderedEntry): Promise<boolean> {
     const directory = this.#host.vmDirectory(order.spec.name);
     if (existsSync(directory) || qemuOfDirectory(directory).length > 0) return true;
-    return this.#journal
-      .steps(id)
-      .some(({ status, undo }) => status !== 'undone' && undo.some(({ kind }) => kind !== 'release-device'));
+    return this.#left(id).some(({ undo }) => undo.some(({ kind }) => kind !== 'release-device'));
   }
 
   async discard(entry: OrderedEntry): Promise<void> {
     await this.#end(entry);
-    for (const { seq, undo, status } of this.#journal.steps(entry.id).toReversed()) {
-      if (status === 'undone') continue;
+    for (const { seq, undo } of this.#left(entry.id).toReversed()) {
       let whole = true;
       for (const each of undo.toReversed()) {
         if (each.kind === 'release-device')
           whole = false; // done by `release`, once the store answers
         else if (each.kind === 'remove-tap') await this.#host.removeTap(each.tap);
       }
-      if (whole) this.#journal.end(entry.id, seq, 'undone');
+      if (whole) this.#tookBack(entry.id, seq);
     }
     for (const { nic } of entry.order.nics) await this.#stopAnswering(entry, nic.id);
   }
@@ -197,8 +197,23 @@ export class QemuHands implements IncomingHands {
       const claim = { host: this.#host.name, device: target.id, vm, migration: entry.id };
       await this.#stores.ownership.releaseDevice(claim);
     }
-    for (const { seq, status } of this.#journal.steps(entry.id))
-      if (status !== 'undone') this.#journal.end(entry.id, seq, 'undone');
+    for (const { seq } of this.#left(entry.id)) this.#tookBack(entry.id, seq);
+  }
+
+  /** Steps that were not taken back. */
+  #left(id: string): JournalStep[] {
+    return this.#journal
+      .steps(id)
+      .filter(({ seq, status }) => status !== 'undone' && !this.#undone.has(`${id}/${seq}`));
+  }
+
+  #tookBack(id: string, seq: number): void {
+    try {
+      this.#journal.end(id, seq, 'undone');
+    } catch {
+      // a full disk keeps nobody from cleaning up; done once more by a later process, it does no harm
+      this.#undone.add(`${id}/${seq}`);
+    }
   }
 
   async claimed({ id, order, state }: OrderedEntry): Promise<boolean> {

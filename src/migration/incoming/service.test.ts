@@ -306,3 +306,25 @@ test('every act of the hands is one that a kill was tried at, or changes nothing
   );
   assert.deepEqual(names.toSorted(), [...tried, ...harmless].toSorted());
 });
+
+test('a cancel is taken although the journal cannot be written, before the order and after it', async (t) => {
+  const world = new World(t);
+  world.journal.open = () => {
+    throw new Error('database or disk is full');
+  };
+  const { service } = world;
+  assert.deepEqual(service.tell({ kind: 'cancel', handOver: HAND_OVER }), { kind: 'discarded' });
+  assert.deepEqual(await service.reserve(orderOf(HAND_OVER)), { kind: 'discarded' });
+  await assert.rejects(service.reserve(orderOf({ ...HAND_OVER, id: 'm2' })), refusedAs('JOURNAL_UNWRITABLE'));
+
+  const other = new World(t);
+  await bring(other, 'receiving');
+  for (const kind of ['discarding', 'discarded']) full(other, kind);
+  other.service.tell({ kind: 'cancel', handOver: HAND_OVER });
+  await other.service.ended(HAND_OVER.id);
+  await nothingLeft(other);
+  // with room again, a later process finds the same end
+  other.source = 'over';
+  other.kill();
+  await other.until('discarded');
+});

@@ -55,6 +55,8 @@ export class IncomingService {
   readonly #admission: Admission;
   /** Woken when something is told, by id. */
   readonly #waiting = new Map<string, Set<() => void>>();
+  /** Cancelled before they were ordered, where the journal could not be written. */
+  readonly #cancelled = new Map<string, HandOver>();
   #stopping = false;
 
   constructor(options: IncomingOptions) {
@@ -124,10 +126,7 @@ export class IncomingService {
     }
     const after = kind === 'reserve' ? before : receive(before, message);
     // a cancel that comes before its reserve: the reserve must find it
-    if (after !== undefined && before === undefined)
-      this.#written(() =>
-        this.#options.journal.open(handOver, undefined, after, 'cancelled before it was ordered'),
-      );
+    if (after !== undefined && before === undefined) this.#remember(handOver, after);
     return after;
   }
 
@@ -216,7 +215,7 @@ export class IncomingService {
   #known(handOver: HandOver): IncomingState | undefined {
     const drive = this.#drives.get(handOver.id);
     const entry = drive?.entry ?? this.#options.journal.find(handOver.id);
-    if (entry === undefined) return undefined;
+    if (entry === undefined) return this.#cancelled.has(handOver.id) ? { kind: 'discarded' } : undefined;
     const { vm, source, destination, epoch } = entry.handOver;
     const same =
       vm === handOver.vm &&
@@ -258,6 +257,17 @@ export class IncomingService {
       return write();
     } catch (error) {
       throw new ShadowferryError('JOURNAL_UNWRITABLE', { why: reasonOf(error) }, { cause: error });
+    }
+  }
+
+  #remember(handOver: HandOver, state: IncomingState): void {
+    const { id, vm } = handOver;
+    try {
+      this.#options.journal.open(handOver, undefined, state, 'cancelled before it was ordered');
+    } catch (error) {
+      // nothing was made here: known while we live, and later its coordinator is asked, which went back
+      this.#cancelled.set(id, handOver);
+      this.#options.publish('journal.unwritable', { id, vm, why: reasonOf(error) });
     }
   }
 
