@@ -29,7 +29,7 @@ import {
   renewed,
   SLOWLY,
 } from './managed-guest.ts';
-import { assertSurvived, inGuest, moveOver } from './migrating.ts';
+import { assertSurvived, inGuest, moveOver, watchConnections } from './migrating.ts';
 
 /** In this order one guest goes through all of them: once there is a shadow interface it stays. */
 const MODES = ['replay', 'hold', 'bridge'] as const;
@@ -58,6 +58,7 @@ const COLUMNS = [
   'same address',
   'same report',
   'a minute later',
+  'once more',
   'reboot',
 ] as const;
 type Row = Partial<Record<(typeof COLUMNS)[number], string>>;
@@ -137,6 +138,23 @@ for (const guest of GUESTS) {
           if (ipv4 === 'dhcp') assert.deepEqual([...new Set(leases)], [guestNow.address]);
         }),
       );
+
+      if (mode === 'hold') {
+        it('hold: is so after another one, of what is there already', { timeout: MOVE_MS }, () =>
+          noted(row, 'once more', async () => {
+            const probes = await watchConnections(guestNow.lab, guestNow.address, SLOWLY);
+            try {
+              const again = { continuity: mode, persist: true, limits: PATIENT } as const;
+              const moved = await moveOver(guestNow.lab, guestNow.vm, { ...again, device: 'nic2' });
+              guestNow.vm = moved.vm;
+              assert.deepEqual(await look(moved.vm, nic), withHand);
+              assertSurvived(await probes.stop());
+            } finally {
+              probes.kill();
+            }
+          }),
+        );
+      }
 
       it(`${mode}: is so after a reboot of the guest`, { timeout: BOOT_MS + MOVE_MS }, () =>
         noted(row, 'reboot', async () => {

@@ -220,23 +220,6 @@ settings_of() {
   done
 }
 
-# Does the file match interfaces by nothing but their names? Then it matches a bond of the same name.
-matches_by_name() {
-  matching=
-  by_name=
-  while IFS= read -r line || [ -n "$line" ]; do
-    case $line in
-      '[Match]'*) matching=1 ;;
-      '['*) matching= ;;
-      Name=* | Name' '*) if [ -n "$matching" ]; then by_name=1; fi ;;
-      '' | '#'* | ';'*) ;;
-      *) if [ -n "$matching" ]; then return 1; fi ;;
-    esac
-    line=
-  done <"$1"
-  [ -n "$by_name" ]
-}
-
 # The server knows the client by what networkd made of the interface's first name: a bond of that name is another.
 same_client() {
   if [ -n "$client_id" ]; then printf '[DHCPv4]\nIAID=0x%s\n' "$client_id"; fi
@@ -259,6 +242,10 @@ settings() {
     bond) printf '[Match]\nName=%s\nKind=bond\n\n' "$interface" ;;
   esac
   settings_of "$root$network_file"
+  if [ "$1" = bond ]; then
+    # held, it has no carrier while its device is away: no reason to drop what it has
+    printf '[Network]\nIgnoreCarrierLoss=yes\n'
+  fi
   same_client
 }
 
@@ -288,6 +275,9 @@ yield_networkd() {
         settings bond
         printf '[Network]\nKeepConfiguration=yes\n'
       } >"$network"
+    elif [ -n "$leased" ]; then
+      ip -4 -o address show dev "$interface" primary to "$leased" >"$dir/first" 2>/dev/null
+      save_addresses
     fi
   fi
   mark_devices ''
@@ -319,6 +309,11 @@ await_networkd_again() {
   done
   await_networkd || return 1
   if [ -z "$leased" ]; then return 0; fi
+  await_lease
+}
+
+# Waits until networkd has the address from the DHCP server.
+await_lease() {
   while in_time; do
     if value_in ADDRESS "$root/run/systemd/netif/leases/$index"; then
       if [ "$value" != "$leased" ]; then
@@ -388,17 +383,40 @@ restore_addresses() {
   set +f
 }
 
+# The first address of a network is the one that the kernel uses. Those that were added by hand came after the one from
+# the DHCP server, and come after it again.
+restore_order() {
+  if [ -n "$(ip -4 -o address show dev "$interface" primary to "$leased" 2>/dev/null)" ]; then return 0; fi
+  promoted=
+  { read -r promoted <"$root/proc/sys/net/ipv4/conf/$interface/promote_secondaries"; } 2>/dev/null
+  if [ "$promoted" != 1 ]; then
+    say problem "$leased came back after the addresses that were added by hand, which are the first now"
+    return 0
+  fi
+  set -f # words of ip, none of them a pattern
+  while read -r _ _ _ local _; do
+    case $local in
+      "$leased/"*) ;;
+      *) ip -4 address delete "$local" dev "$interface" >/dev/null 2>&1 ;;
+    esac
+  done <"$dir/addresses.4"
+  set +f
+  restore_addresses
+}
+
 giveback_networkd() {
   await_networkd || return 0
-  if [ -n "$bond" ] && [ -z "$bonded" ]; then return 0; fi # it was a bond before, and was not touched
+  if [ -n "$bond" ] && [ -z "$bonded" ]; then
+    # it was a bond before; the kernel gives one without members another MAC for a moment, and networkd begins anew
+    if [ -s "$dir/first" ] && await_lease; then restore_order; fi
+    return 0
+  fi
   save_addresses
   if [ -z "$bond" ]; then
     rm -f "$network" "$rules"
-  elif [ -n "$leased" ] || ! matches_by_name "$root$network_file"; then
+  else
     settings bond >"$network"
     say note "$interface is a bond now: until the next boot systemd-networkd configures it by ${network#"$root"}"
-  else
-    rm -f "$network"
   fi
   networkctl reload >/dev/null 2>&1 || say problem 'systemd-networkd did not read its files again'
   await_networkd_again

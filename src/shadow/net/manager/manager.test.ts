@@ -122,6 +122,63 @@ for (const [program, ...words] of SHELLS) {
       assert.equal(get('run/udev/rules.d/78-shadowferry-net0.rules').match(/KERNELS/g)?.length, 2);
     });
 
+    it('leaves networkd a file for the bond, by which it keeps its addresses while it has no carrier', async () => {
+      networkd();
+      put('run/systemd/netif/leases/7', '');
+      await run('yield', { bond: '1' });
+      const said = await run('giveback', { bond: '1' });
+      assert.match(said, /^note lan0 is a bond now: /m);
+      const left = get('run/systemd/network/00-shadowferry-net0.network').replaceAll(/\n+/g, '\n');
+      assert.match(left, /^\[Match\]\nName=lan0\nKind=bond\n\[Network\]\nDHCP=yes\n/);
+      assert.match(left, /\[Network\]\nIgnoreCarrierLoss=yes\n/);
+      assert.doesNotMatch(left, /KeepConfiguration/);
+    });
+
+    it('has the address from the DHCP server before those added by hand again, in a bond that was there', async () => {
+      networkd();
+      put('sys/class/net/lan0/bonding/slaves', '');
+      put('proc/sys/net/ipv4/conf/lan0/promote_secondaries', '1\n');
+      put(
+        'tools/ip',
+        `#!/bin/sh
+echo "ip $*" >>"${root}/called"
+case $* in
+  *' primary to '*) [ -e "${root}/later" ] || echo yes ;;
+  *' to '*) echo yes ;;
+  '-4 -o address show dev lan0 permanent') echo '7: lan0    inet 10.0.0.77/24 scope global lan0\\  valid_lft forever' ;;
+esac
+`,
+        0o755,
+      );
+      const config = { bond: '1' };
+      await run('yield', config);
+      put('later', '');
+      put('called', '');
+      assert.doesNotMatch(await run('giveback', config), /problem/);
+      assert.match(
+        get('called'),
+        /ip -4 address delete 10\.0\.0\.77\/24 dev lan0\nip -4 address add 10\.0\.0\.77\/24 scope global dev lan0/,
+      );
+    });
+
+    it('leaves addresses alone that are in order, or that would take the others along', async () => {
+      for (const promoted of ['0', '1']) {
+        networkd();
+        put('sys/class/net/lan0/bonding/slaves', '');
+        put('proc/sys/net/ipv4/conf/lan0/promote_secondaries', `${promoted}\n`);
+        const ip = (first: string) =>
+          `#!/bin/sh\necho "ip $*" >>"${root}/called"\ncase $* in *' primary to '*) ${first} ;; *' to '*) echo yes ;; esac\n`;
+        rmSync(dir, { recursive: true });
+        mkdirSync(dir);
+        put('tools/ip', ip('echo yes'), 0o755);
+        await run('yield', { bond: '1' });
+        if (promoted === '0') put('tools/ip', ip(':'), 0o755);
+        const said = await run('giveback', { bond: '1' });
+        assert.equal(/^problem 10\.0\.0\.5 came back after/m.test(said), promoted === '0');
+        assert.doesNotMatch(get('called'), /address (delete|add)/);
+      }
+    });
+
     it('marks the new device as not for NetworkManager', async () => {
       put('sys/class/net/lan0/ifindex', '7\n');
       put('run/NetworkManager/devices/7', '[device]\nmanaged=true\nconnection-uuid=abc\n');
