@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionKind } from '../../src/lab/probe/messages.ts';
-import { type ProbeOptions, type ProbeResult, startProbes } from '../../src/lab/probe/probes.ts';
+import { type ProbeOptions, type ProbeResult, startProbes, UNHURRIED } from '../../src/lab/probe/probes.ts';
 import { GuestServices } from './guest-services.ts';
 
 const QUIET_MS = 300;
@@ -66,6 +66,20 @@ test('a guest that does nothing wrong is reported to have done nothing wrong', a
   }
   // 2 MB/s each for at least 1.6 s; the echo stream at about 500 a second.
   assert.ok(total('bytesIn') > 2_500_000 && total('bytesOut') > 2_500_000 && total('echoes') > 400);
+});
+
+test('probes that do not hurry ask seldom, and watch the same connections', async () => {
+  const began = performance.now();
+  const result = await probed(() => delay(500), UNHURRIED);
+  const tookMs = performance.now() - began;
+  assert.equal(result.connections.survived, 5);
+  assert.equal(result.connections.outOfOrder + result.connections.corrupt, 0);
+  const echoes = connection(result, 'echo').bytes / 64;
+  assert.ok(echoes > 0 && echoes <= 1 + tookMs / UNHURRIED.everyMs, `${echoes} echoes in ${tookMs} ms`);
+  assert.deepEqual(
+    result.gaps.tcp.filter(({ ms }) => ms <= 10 * UNHURRIED.everyMs),
+    [],
+  );
 });
 
 test('a guest that stalls for 150 ms is reported to have stalled for 150 ms, at the right time', async () => {
