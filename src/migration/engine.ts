@@ -1,14 +1,15 @@
 /** Performs one migration: the phases in the order of the transition table, the journal, and the way back. */
-import { ShadowferryError, toShadowferryError } from '../errors.ts';
+import { reasonOf, ShadowferryError, toShadowferryError } from '../errors.ts';
 import type { Ownership } from '../ownership/store.ts';
 import { stopAnswering } from './absence.ts';
+import { CarefulJournal } from './careful-journal.ts';
 import type { Incoming } from './destination/destination.ts';
 import type { MigrationEvent, ProgressEvent } from './events.ts';
 import { handOverSurely } from './hand-over.ts';
 import { NOTE } from './history.ts';
 import { newId } from './id.ts';
 import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
-import { resolveTargets } from './match.ts';
+import { type Match, resolveTargets } from './match.ts';
 import { attach } from './phases/attach.ts';
 import { copy } from './phases/copy.ts';
 import { detach } from './phases/detach.ts';
@@ -34,13 +35,15 @@ export interface Outcomes {
 
 class Migration {
   readonly run: Run;
+  readonly #journal: CarefulJournal;
   state: State;
   error: ShadowferryError | undefined;
   left: string[] = [];
   facts: Facts & { incoming?: Incoming | undefined } = {};
 
-  constructor(run: Run) {
+  constructor(run: Run, journal: CarefulJournal) {
     this.run = run;
+    this.#journal = journal;
     this.state = initialState(run.request.dryRun);
   }
 
@@ -78,6 +81,7 @@ class Migration {
     const handOver = handOverFrom(run, facts.preflight);
     // before the question goes out: whoever finds the journal later must know that it may be on its way
     run.journal.note(run.id, NOTE.asked, `epoch ${handOver.epoch} → ${handOver.destination}`);
+    this.#journal.check();
     const owned = await handOverSurely(run.ownership, handOver, {
       waiting: (why) =>
         warn(
@@ -85,6 +89,7 @@ class Migration {
           `the VM stands still until it is known whether it was handed over: the store says "${why}"`,
         ),
     });
+    this.#journal.forward();
     this.move('committed');
     run.timeline.mark('commit');
     return owned;
@@ -98,13 +103,19 @@ class Migration {
   }
 }
 
-async function perform(m: Migration): Promise<void> {
+async function perform(m: Migration, matches: readonly Match[]): Promise<void> {
   const { run, facts } = m;
-  facts.preflight = await m.phase('preflight', () => preflight(run));
+  facts.preflight = await m.phase('preflight', () => {
+    for (const { nic, target, reason } of matches)
+      decide(run, { action: `${nic.id} → ${target.id}`, reason });
+    return preflight(run);
+  });
   if (facts.preflight === undefined) return;
   const checked = facts.preflight;
-  run.journal.note(run.id, NOTE.handOver, JSON.stringify(handOverFrom(run, checked)));
-  facts.incoming = await m.phase('reserve', () => reserve(run, checked));
+  facts.incoming = await m.phase('reserve', () => {
+    run.journal.note(run.id, NOTE.handOver, JSON.stringify(handOverFrom(run, checked)));
+    return reserve(run, checked);
+  });
   if (facts.incoming === undefined) return;
   const { incoming } = facts;
   try {
@@ -120,11 +131,22 @@ async function perform(m: Migration): Promise<void> {
       for (const error of attached.failed.values()) throw error; // the first; the result tells of each
     });
     run.journal.strict();
-    if (m.state.kind === 'running') await Promise.all(run.nics.map((move) => stopAnswering(run, move)));
+    if (m.state.kind === 'running') await stopAll(run);
     facts.settled = await m.phase('settle', () => settle(run, incoming));
   } finally {
     incoming.close();
   }
+}
+
+/** Once more, when all devices are there. */
+async function stopAll(run: Run): Promise<void> {
+  await Promise.all(
+    run.nics.map((move) =>
+      stopAnswering(run, move).catch((error: unknown) =>
+        warn(run, `a host may still answer for ${move.nic.id}: ${reasonOf(error)}`),
+      ),
+    ),
+  );
 }
 
 /** Takes what has begun to its end by the table, and closes the journal. */
@@ -148,7 +170,7 @@ async function conclude(m: Migration): Promise<Ending> {
  * @throws ShadowferryError only when the request itself does not fit (nothing was changed then).
  */
 export async function migrateVm(request: MigrationRequest, dependencies: Dependencies): Promise<Outcomes> {
-  const { source, destination, journal } = dependencies;
+  const { source, destination } = dependencies;
   const matches = await resolveTargets(request, source, destination, dependencies.ownership);
   const nics: NicMove[] = [];
   for (const { nic, target } of matches) {
@@ -167,24 +189,26 @@ export async function migrateVm(request: MigrationRequest, dependencies: Depende
     if (event.type === 'progress') progress.push(event);
     dependencies.emit(event);
   };
+  const warnings: string[] = [];
+  const journal = new CarefulJournal(dependencies.journal, (text) => warn(run, text));
   const run: Run = {
     ...dependencies,
+    journal,
     emit,
     id,
     request,
     timeline,
     nics,
-    warnings: [],
+    warnings,
     decisions: [],
   };
-  const m = new Migration(run);
+  const m = new Migration(run, journal);
   const vm = source.qemu.spec.name;
   journal.open({ id, vm, source: source.host.name, destination: destination.name, request, state: m.state });
   const stopListening = source.qemu.monitor.on('STOP', (event) =>
     timeline.mark('vCPUs stopped', event.arrivedMs),
   );
-  for (const { nic, target, reason } of matches) decide(run, { action: `${nic.id} → ${target.id}`, reason });
-  await perform(m);
+  await perform(m, matches);
   stopListening();
   const ending = await conclude(m);
   const result = resultOf({ run, facts: m.facts, ending, error: m.error, progress, left: m.left });

@@ -27,7 +27,7 @@ const LATE_UNPLUG_MS = 3_000;
 
 /** What an undo needs: a migration under way has it, and a later process makes it from the journal. */
 export interface Rollback extends RunLog {
-  readonly journal: Journal;
+  readonly journal: RunLog['journal'] & Pick<Journal, 'steps'>;
   readonly source: RunningVm;
   readonly destination: Pick<DestinationHost, 'name' | 'answerUnreachable' | 'undo'>;
   readonly ownership: Pick<OwnershipStore, 'read'>;

@@ -8,6 +8,7 @@ import type { OwnershipStore } from '../ownership/store.ts';
 import type { AbilityStore } from '../shadow/net/abilities.ts';
 import type { NetShadow } from '../shadow/net/model.ts';
 import type { SeenBy, ShadowStore } from '../shadow/store/store.ts';
+import type { RunJournal } from './careful-journal.ts';
 import type { DestinationHost } from './destination/destination.ts';
 import type { MigrationEvent } from './events.ts';
 import type { Journal, StepJournal } from './journal.ts';
@@ -53,10 +54,10 @@ export interface RunLog {
   readonly emit: (event: MigrationEvent) => void;
 }
 
-export interface Run extends Dependencies, RunLog {
+export interface Run extends Omit<Dependencies, 'journal'>, RunLog {
   readonly id: string;
   readonly emit: (event: MigrationEvent) => void;
-  readonly journal: Journal;
+  readonly journal: RunJournal;
   readonly request: MigrationRequest;
   /** Every direct NIC of the VM, in the order of its spec; at least one. */
   readonly nics: readonly NicMove[];

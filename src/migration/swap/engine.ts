@@ -4,12 +4,14 @@ import type { AbilityStore } from '../../shadow/net/abilities.ts';
 import type { Outcome } from '../../shadow/net/model.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import type { ShadowStore } from '../../shadow/store/store.ts';
+import { CarefulJournal } from '../careful-journal.ts';
 import type { MigrationEvent } from '../events.ts';
 import { newId } from '../id.ts';
 import type { Journal } from '../journal.ts';
 import { type Ending, type Event, initialState, type State } from '../machine.ts';
 import { foreseenOutcomes, shadowOutcomes } from '../outcomes.ts';
 import type { MigrationResult } from '../result.ts';
+import { warn } from '../run.ts';
 import { Timeline } from '../timeline.ts';
 import { type SwapPhase, swapTransition } from './machine.ts';
 import { attach, detach, preflight, reserve, settle, stage } from './phases.ts';
@@ -37,13 +39,15 @@ export interface SwapDependencies {
 
 class Swap {
   readonly run: SwapRun;
+  readonly #journal: CarefulJournal;
   state: State;
   error: ShadowferryError | undefined;
   left: string[] = [];
   outcomes: Outcome[] = [];
 
-  constructor(run: SwapRun) {
+  constructor(run: SwapRun, journal: CarefulJournal) {
     this.run = run;
+    this.#journal = journal;
     this.state = initialState(run.request.dryRun);
   }
 
@@ -51,6 +55,7 @@ class Swap {
   move(event: Event): void {
     const { state, reason } = swapTransition(this.run.request.kind, this.state, event);
     this.state = state;
+    if (state.kind === 'running' && state.committed) this.#journal.forward();
     this.run.journal.setState(this.run.id, state, reason);
   }
 
@@ -160,16 +165,18 @@ export async function swapDevice(
   request: SwapRequest,
   dependencies: SwapDependencies,
 ): Promise<MigrationResult> {
-  const { site, journal, abilities, shadows, emit, cancel, lastKnown, armed } = dependencies;
+  const { site, abilities, shadows, emit, cancel, lastKnown, armed } = dependencies;
   const id = dependencies.id ?? newId(request.kind);
+  const warnings: string[] = [];
+  const journal = new CarefulJournal(dependencies.journal, (text) => warn(run, text));
   const run: SwapRun = {
     ...{ id, journal, abilities, shadows, emit, cancel, request, site, lastKnown, armed },
     timeline: new Timeline(),
-    warnings: [],
+    warnings,
     decisions: [],
     facts: {},
   };
-  const swap = new Swap(run);
+  const swap = new Swap(run, journal);
   const { subject: vm, host } = site;
   journal.open({ id, vm, source: host, destination: host, request, state: swap.state });
   await perform(swap);

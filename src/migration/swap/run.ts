@@ -5,7 +5,7 @@ import type { NetShadow } from '../../shadow/net/model.ts';
 import type { Continuity, ReplayPlan } from '../../shadow/net/plan-model.ts';
 import type { OperationResult } from '../../shadow/net/verify.ts';
 import type { ShadowStore } from '../../shadow/store/store.ts';
-import type { Journal } from '../journal.ts';
+import type { RunJournal } from '../careful-journal.ts';
 import type { Knowledge } from '../knowledge.ts';
 import type { RunLog } from '../run.ts';
 import type { SwapRequest } from './request.ts';
@@ -21,7 +21,7 @@ export interface LastKnown {
 }
 
 export interface SwapRun extends RunLog {
-  readonly journal: Journal;
+  readonly journal: RunJournal;
   readonly request: SwapRequest;
   readonly site: SwapSite;
   readonly abilities: AbilityStore;
