@@ -19,6 +19,7 @@ import type { CaseResult } from './report.ts';
 const STATE_MIB = 48;
 const DEVICES = { a: ['e1000e'], b: ['vmxnet3'] };
 const OPEN_MS = 20_000;
+const SETTLED_MS = 90_000;
 
 export interface MatrixOptions {
   driver: (lab: LabDaemons) => Driver;
@@ -28,6 +29,9 @@ export interface MatrixOptions {
   /** Where what is known of lost cases is kept. */
   evidence?: string | undefined;
   config?: (host: HostName) => Record<string, unknown>;
+  /** From the end of a fault to a good end, ms; 90000 unless told. */
+  settledMs?: number;
+  sabotage?: Stage['sabotage'];
 }
 
 interface Standing {
@@ -64,6 +68,8 @@ async function makeLab(options: MatrixOptions): Promise<Standing> {
     const stage: Stage = {
       ...{ lab, gate, driver, pulse, followers, vm: options.vm },
       ...{ ownTaps: tapsOfSpec(spec), home: 'a' },
+      settledMs: options.settledMs ?? SETTLED_MS,
+      ...(options.sabotage === undefined ? {} : { sabotage: options.sabotage }),
     };
     return { stage, close };
   } catch (error) {

@@ -7,7 +7,7 @@ import type { FaultCase, Phase } from './cases.ts';
 import type { Driver } from './driver.ts';
 import type { Follower } from './follow.ts';
 import type { Gate } from './gate.ts';
-import { type Injected, inject } from './inject.ts';
+import { type Injected, inject, type Scene } from './inject.ts';
 import { recordsOf, viewOf } from './look.ts';
 import type { HostName, Observation } from './observation.ts';
 import type { Pulse } from './pulse.ts';
@@ -24,6 +24,10 @@ export interface Stage {
   ownTaps: readonly string[];
   /** Where the VM runs. */
   home: HostName;
+  /** From the end of a fault to a good end, ms. */
+  settledMs: number;
+  /** Breaks something else than the case says, for tests of the verdicts themselves. */
+  sabotage?: (scene: Scene) => Promise<Injected>;
 }
 
 export interface Played {
@@ -37,8 +41,6 @@ export interface Played {
 const PHASE_MS = 60_000;
 /** A fault that lasts is mended after so long, though the migration waits. */
 const LASTING_MS = 12_000;
-/** From the end of the fault to a good end. */
-const SETTLED_MS = 90_000;
 const AGAIN_MS = 200;
 /** For an echo from the guest. */
 const ECHO_MS = 15_000;
@@ -111,7 +113,8 @@ async function breakIt(
   try {
     if ((await phaseOrEnd(stage.followers[source], id, phase, signal)) === 'over')
       return { notInjected: `the migration ended before ${phase}`, killed: undefined };
-    injected = await inject(fault, { lab, gate, vm, source, destination, signal });
+    const scene = { lab, gate, vm, source, destination, signal };
+    injected = await (stage.sabotage?.(scene) ?? inject(fault, scene));
   } catch (error) {
     return { notInjected: toShadowferryError(error).message, killed: undefined };
   }
@@ -140,7 +143,7 @@ export async function playCase(stage: Stage, case_: FaultCase): Promise<Played> 
       killed: undefined,
     };
   }
-  const limit = deadline('a good end', SETTLED_MS);
+  const limit = deadline('a good end', stage.settledMs);
   if (id !== undefined) await ended(stage, id, limit);
   for (;;) {
     const last = limit.aborted;
