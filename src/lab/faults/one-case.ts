@@ -47,6 +47,8 @@ const ECHO_MS = 15_000;
 /** For an echo while it is only asked whether all is well already. */
 const QUICK_ECHO_MS = 2_000;
 
+const otherOf = (host: HostName): HostName => (host === 'a' ? 'b' : 'a');
+
 /** The phase's beginning, as the source's daemon tells it; 'over' when the migration ended before. */
 function phaseOrEnd(
   follower: Follower,
@@ -71,7 +73,7 @@ async function look(
   echoMs: number,
 ): Promise<Observation> {
   const { lab, gate, driver, pulse, vm, ownTaps, home: source } = stage;
-  const destination = source === 'a' ? 'b' : 'a';
+  const destination = otherOf(source);
   const [copies, { owner, claims }, a, b, { connections, answers }] = await Promise.all([
     gate.copies(vm),
     recordsOf(lab, vm),
@@ -107,13 +109,13 @@ async function breakIt(
   id: string,
 ): Promise<Pick<Observation, 'notInjected' | 'killed'>> {
   const { lab, gate, vm, home: source } = stage;
-  const destination = source === 'a' ? 'b' : 'a';
+  const destination = otherOf(source);
   const signal = deadline(`phase ${phase}`, PHASE_MS);
   let injected: Injected;
   try {
     if ((await phaseOrEnd(stage.followers[source], id, phase, signal)) === 'over')
       return { notInjected: `the migration ended before ${phase}`, killed: undefined };
-    const scene = { lab, gate, vm, source, destination, signal };
+    const scene: Scene = { lab, gate, vm, source, destination, signal };
     injected = await (stage.sabotage?.(scene) ?? inject(fault, scene));
   } catch (error) {
     return { notInjected: toShadowferryError(error).message, killed: undefined };
@@ -131,7 +133,7 @@ export async function playCase(stage: Stage, case_: FaultCase): Promise<Played> 
   gate.forgetSpans();
   followers.a.forget();
   followers.b.forget();
-  const destination = source === 'a' ? 'b' : 'a';
+  const destination = otherOf(source);
   let id: string | undefined;
   let what: Pick<Observation, 'notInjected' | 'killed'>;
   try {
