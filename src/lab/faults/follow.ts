@@ -47,6 +47,7 @@ export class Follower {
       sent.on('response', (response) => {
         const lines = createInterface({ input: response });
         lines.on('line', (line) => this.#take(line));
+        lines.on('error', reject); // it passes on what the answer says
         response.on('error', reject);
         response.on('close', resolve);
       });
