@@ -129,6 +129,7 @@ export async function copy(run: Run, preflight: Preflight, incoming: Incoming): 
       const why = `the destination's QEMU is gone (${reason})`;
       throw new ShadowferryError('MIGRATION_FAILED', { why });
     });
+    lost.catch(() => {}); // it may be gone before anybody waits for it
     await migrate(monitor, incoming.uri, { signal: run.cancel });
     if (preflight.strategy === 'postcopy') await migrateStartPostcopy(monitor);
     const watched = supervise(run, preflight, AbortSignal.any([run.cancel, over.signal])).catch(
@@ -137,7 +138,7 @@ export async function copy(run: Run, preflight: Preflight, incoming: Incoming): 
         throw error;
       },
     );
-    for (const loose of [lost, watched]) loose.catch(() => {});
+    watched.catch(() => {});
     try {
       const event = await Promise.race([paused.promise, lost, watched.then(() => paused.promise)]);
       const status = String(event.data.status);
