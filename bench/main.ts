@@ -4,12 +4,13 @@ import { pathWithSystemDirectories } from '../src/base/find-program.ts';
 import { ShadowferryError, toShadowferryError } from '../src/errors.ts';
 import { enterUserNamespace } from '../src/lab/network/userns.ts';
 import { type Bench, parseOptions, runBench } from './bench.ts';
+import { daemon } from './daemon.ts';
 import { outage } from './outage.ts';
 import { passive } from './passive.ts';
 import { several } from './several.ts';
 import { swap } from './swap.ts';
 
-const BENCHES: readonly Bench[] = [outage, several, passive, swap];
+const BENCHES: readonly Bench[] = [outage, several, passive, swap, daemon];
 
 async function main([name, ...args]: readonly string[]): Promise<void> {
   process.env.PATH = pathWithSystemDirectories(process.env.PATH ?? '');

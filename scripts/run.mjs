@@ -90,7 +90,9 @@ async function main() {
   }
   const [file, ...before] = command;
   const argv = [node, '--disable-warning=ExperimentalWarning', join(root, String(file)), ...before, ...args];
-  return launch(argv, { ...process.env, PATH: pathWithSystemDirs() });
+  // without it every process strips the types of all its sources anew: half a second, and 25 MB that stay
+  const compiled = process.env.NODE_COMPILE_CACHE ?? join(root, '.cache', 'compiled');
+  return launch(argv, { ...process.env, PATH: pathWithSystemDirs(), NODE_COMPILE_CACHE: compiled });
 }
 
 main().then(
