@@ -163,7 +163,15 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   undoing.add(() => hub.close());
   const publish = (type: string, data: Record<string, unknown>) => {
     metrics.events.inc({ type });
-    hub.publish(type, data);
+    try {
+      hub.publish(type, data);
+    } catch (error) {
+      // a full disk: what happens goes on, and the log has it
+      log.error(
+        { err: error, type, data },
+        'an event cannot be kept, and is told to nobody who reads events',
+      );
+    }
   };
   let stopping = false;
   const definitions = new Definitions(paths.vms);
