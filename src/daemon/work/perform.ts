@@ -15,7 +15,8 @@ import { disconnectVm, type RunningVm } from '../../migration/vm.ts';
 import type { OwnershipStore } from '../../ownership/store.ts';
 import type { AbilityStore } from '../../shadow/net/abilities.ts';
 import type { ShadowStore } from '../../shadow/store/store.ts';
-import type { Attempt, Outcome } from './scheduler.ts';
+import type { Work } from './job.ts';
+import type { Attempt } from './scheduler.ts';
 import type { Teller } from './tell.ts';
 import type { WorkMetrics } from './work-metrics.ts';
 
@@ -68,9 +69,25 @@ export interface PerformDependencies {
 const ASK_MS = 30_000;
 const OWNER_MS = 5_000;
 
-/** Whether a result says that the destination would not take the VM now, and nothing was touched. */
-const isBusy = ({ ending, error }: MigrationResult) =>
-  ending === 'rolled-back' && error?.code === 'DESTINATION_BUSY';
+/** So often another device is looked for when a migration that began at the same time took the one that was free. */
+const CLASHES = 20;
+
+/**
+ * Why a migration that went back is to be tried again: the destination would not take the VM now, or another migration
+ * claimed the device that nobody had asked for. Undefined when it is not.
+ */
+export function whyAgain(
+  { ending, error, nics }: Pick<MigrationResult, 'ending' | 'error' | 'nics'>,
+  work: Work,
+  putBacks: number,
+): string | undefined {
+  if (ending !== 'rolled-back' || error === undefined) return undefined;
+  if (error.code === 'DESTINATION_BUSY') return error.message;
+  if (error.code !== 'DEVICE_CLAIMED_TWICE' || work.kind !== 'migration' || putBacks >= CLASHES)
+    return undefined;
+  const left = nics.some(({ nic }) => work.request.devices[nic] === undefined);
+  return left ? error.message : undefined;
+}
 
 /** Why an attempt that did not begin may be tried again; undefined when trying again changes nothing. */
 function again(error: ShadowferryError): string | undefined {
@@ -187,11 +204,8 @@ export async function performAttempt(
     began = true;
     const { error } = result;
     const cancelled = result.ending === 'rolled-back' && error?.code === 'CANCELLED';
-    const how: Outcome =
-      isBusy(result) && error !== undefined
-        ? { kind: 'again', why: error.message }
-        : { kind: 'ended', cancelled };
-    outcome(how);
+    const why = whyAgain(result, work, job.putBacks);
+    outcome(why === undefined ? { kind: 'ended', cancelled } : { kind: 'again', why });
   };
   try {
     if (work.kind === 'migration')

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { ShadowferryError } from '../../errors.ts';
 import { parseRequest } from '../../migration/request.ts';
 import { ASKER, makeWork, type Rig, takenBack, untilEnded } from './fixture.test-data.ts';
+import { whyAgain } from './perform.ts';
 
 const LIMIT = { timeout: 60_000 };
 const HOW = { hold: false, whenItComes: false };
@@ -92,6 +93,25 @@ test('a destination that is busy is asked again, and only the last try is shown'
       [`${id}.2`, 'completed'],
     ],
   );
+});
+
+test('a device that another migration took meanwhile is a reason to try again only where nobody asked for it', () => {
+  const error = { code: 'DEVICE_CLAIMED_TWICE', message: 'twice', fix: '' } as const;
+  const shadow = { captured: 0, restored: [], adapted: [], lost: [] };
+  const from = { device: 'nic0', model: 'e1000e', driver: 'e1000e' };
+  const nics = [{ nic: 'net0', mac: '', ok: false, from, to: { ...from, driver: null }, shadow }];
+  const result = { ending: 'rolled-back', error, nics } as const;
+  const work = (devices: Record<string, string>) =>
+    ({
+      kind: 'migration',
+      request: parseRequest({ vm: 'a', destination: 'beta', devices }),
+      hold: false,
+      whenItComes: false,
+    }) as const;
+  assert.equal(whyAgain({ ...result, nics }, work({}), 0), 'twice');
+  assert.equal(whyAgain({ ...result, nics }, work({ net0: 'nic0' }), 0), undefined);
+  assert.equal(whyAgain({ ...result, nics }, work({}), 20), undefined, 'and not for ever');
+  assert.equal(whyAgain({ ...result, nics, ending: 'stuck' }, work({}), 0), undefined);
 });
 
 test('what is wrong with a request is told at once where it is known', LIMIT, async (t) => {
