@@ -26,9 +26,15 @@ describe('a VM under daemons', { skip }, () => {
   let firmwareFiles: { name: string; path: string }[] = [];
   const client = (host: LabHostName = 'a') => lab.daemons[host].client;
   const look = (host?: LabHostName): Promise<VmDetail> => client(host).call(API.getVm, WEB1);
-  const answers = async () =>
+  const ping = async () =>
     (await exec(lab.outside(['ping', '-c', '1', '-W', '2', GUEST_ADDRESS]), { allowFailure: true })).code ===
     0;
+  /** A packet may be lost on a loaded machine; a guest that runs answers one of the next. */
+  const answers = async () => {
+    const until = Date.now() + 20_000;
+    while (Date.now() < until) if (await ping()) return true;
+    return false;
+  };
 
   before(async () => {
     const cacheDir = cacheDirectory();
@@ -105,7 +111,7 @@ describe('a VM under daemons', { skip }, () => {
     const found = await look();
     assert.equal(found.state, 'paused');
     assert.match(found.why ?? '', /host "b" owns it \(epoch 2\), so it was paused here/);
-    assert.equal(await answers(), false);
+    assert.equal(await ping(), false);
     await assert.rejects(client().call(API.resumeVm, { ...WEB1, body: {} }), { code: 'START_REFUSED' });
     await client().call(API.takeOverVm, { ...WEB1, body: { why: 'and that b is' } });
     assert.equal((await client().call(API.resumeVm, { ...WEB1, body: {} })).state, 'running');
