@@ -27,6 +27,8 @@ const RESERVE_MS = 60_000;
 /** Until what was made there is gone; who cannot be reached so long cleans up by itself. */
 const UNDO_MS = 15_000;
 const LOOK_MS = 20;
+/** Hand-overs that are remembered. */
+const KEPT = 256;
 
 export class RemoteDestination implements DestinationHost, DestinationPeer {
   readonly #link: PeerLink;
@@ -63,6 +65,9 @@ export class RemoteDestination implements DestinationHost, DestinationPeer {
   async reserve(order: Order, log: RunLog, cancel: AbortSignal): Promise<Incoming> {
     const { handOver } = order;
     this.#handOvers.set(handOver.id, handOver);
+    // an older one is asked for, where it is needed after all
+    const [oldest] = this.#handOvers.keys();
+    if (oldest !== undefined && this.#handOvers.size > KEPT) this.#handOvers.delete(oldest);
     const undo = [{ kind: 'end-destination', host: this.name } as const];
     await this.#link.warm(deadline(`an answer of host "${this.name}"`, ASK_MS, cancel));
     return step(log, 'reserve', `make ready on ${this.name}`, { undo }, async () => {
