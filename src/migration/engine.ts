@@ -8,6 +8,7 @@ import type { MigrationEvent, ProgressEvent } from './events.ts';
 import { handOverSurely } from './hand-over.ts';
 import { NOTE } from './history.ts';
 import { newId } from './id.ts';
+import type { Journal } from './journal.ts';
 import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
 import { type Match, resolveTargets } from './match.ts';
 import { attach } from './phases/attach.ts';
@@ -18,6 +19,10 @@ import { handOverFrom, reserve } from './phases/reserve.ts';
 import { settle } from './phases/settle.ts';
 import { stage } from './phases/stage.ts';
 import { switchover } from './phases/switchover.ts';
+import type { DestinationPeer } from './protocol/peer.ts';
+import { act } from './recovery/act.ts';
+import { Looker } from './recovery/look.ts';
+import { recoverWith } from './recovery/recover.ts';
 import type { MigrationRequest } from './request.ts';
 import type { MigrationResult } from './result.ts';
 import { type Facts, resultOf } from './result-of.ts';
@@ -68,6 +73,10 @@ class Migration {
       const error = this.#asError(thrown, name);
       this.error ??= error;
       run.journal.note(run.id, 'error', `${error.code}: ${error.message}`);
+      // a device that did not come is the destination's last word; else its daemon is at it still, or will be
+      const itsWord = name === 'attach' && this.facts.attached !== undefined;
+      if (this.state.kind === 'running' && this.state.committed && run.peer !== undefined && !itsWord)
+        return undefined;
       this.move(error.code === 'CANCELLED' ? 'cancelled' : 'failed');
       return undefined;
     }
@@ -149,8 +158,24 @@ async function stopAll(run: Run): Promise<void> {
   );
 }
 
-/** Takes what has begun to its end by the table, and closes the journal. */
-async function conclude(m: Migration): Promise<Ending> {
+/** What failed here after the commit is found out and done with the destination's daemon, as after a crash. */
+async function takeForward(run: Run, peer: DestinationPeer, journal: Journal): Promise<Ending> {
+  const entry = journal.find(run.id);
+  if (entry === undefined)
+    throw new ShadowferryError('INTERNAL', { why: `migration ${run.id} is not in its journal` });
+  const { ownership, abilities, shadows, destination, emit, source } = run;
+  const given = {
+    ...{ journal, ownership, abilities, shadows, destination, peer, emit, host: source.host },
+    signal: new AbortController().signal, // nobody can take it back
+  };
+  const { result } = await recoverWith(entry, given, { eyes: new Looker(entry, given, source), act });
+  run.decisions.push(...result.decisions);
+  for (const text of result.warnings) warn(run, text);
+  return result.ending;
+}
+
+/** Takes what has begun to its end by the table. */
+async function conclude(m: Migration, journal: Journal): Promise<Ending> {
   const { run } = m;
   run.journal.strict();
   if (m.state.kind === 'rolling-back') {
@@ -159,6 +184,9 @@ async function conclude(m: Migration): Promise<Ending> {
       unplugAsked: (nic) => run.timeline.at('traffic left the device', nic) !== undefined,
     });
     m.move(m.left.length === 0 ? 'undone' : 'undo-failed');
+  }
+  if (m.state.kind === 'running' && m.state.committed && run.peer !== undefined) {
+    return takeForward(run, run.peer, journal);
   }
   if (m.state.kind !== 'ended')
     throw new ShadowferryError('INTERNAL', { why: `ended in state ${JSON.stringify(m.state)}` });
@@ -210,7 +238,7 @@ export async function migrateVm(request: MigrationRequest, dependencies: Depende
   );
   await perform(m, matches);
   stopListening();
-  const ending = await conclude(m);
+  const ending = await conclude(m, dependencies.journal);
   const result = resultOf({ run, facts: m.facts, ending, error: m.error, progress, left: m.left });
   journal.close(id, ending, result);
   const { incoming, preflight: checked } = m.facts;

@@ -13,6 +13,7 @@ import type { DestinationHost } from './destination/destination.ts';
 import type { MigrationEvent } from './events.ts';
 import type { Journal, StepJournal } from './journal.ts';
 import type { Phase } from './machine.ts';
+import type { DestinationPeer } from './protocol/peer.ts';
 import type { MigrationRequest } from './request.ts';
 import type { Timeline } from './timeline.ts';
 import type { Undo } from './undo.ts';
@@ -29,6 +30,11 @@ export interface Dependencies {
   shadows?: ShadowStore | undefined;
   source: RunningVm;
   destination: DestinationHost;
+  /**
+   * The destination's daemon, where there is one: it goes on by itself, so that what fails here after the commit is taken
+   * to its end with it. Without it such a migration ends stuck.
+   */
+  peer?: DestinationPeer | undefined;
   emit: (event: MigrationEvent) => void;
   /** The user's cancel; heeded before the commit, ignored after it. */
   cancel: AbortSignal;

@@ -5,6 +5,7 @@ import type { DestinationHost } from '../../migration/destination/destination.ts
 import { migrateVm } from '../../migration/engine.ts';
 import { degradedError, degradedMigration, refuseBusy } from '../../migration/history.ts';
 import type { Journal } from '../../migration/journal.ts';
+import type { DestinationPeer } from '../../migration/protocol/peer.ts';
 import type { MigrationRequest } from '../../migration/request.ts';
 import type { MigrationResult } from '../../migration/result.ts';
 import { type SwapDependencies, swapDevice } from '../../migration/swap/engine.ts';
@@ -57,7 +58,7 @@ export interface PerformDependencies {
   host: string;
   vms: VmKeeper;
   /** @throws UNKNOWN_HOST */
-  destination: (name: string) => DestinationHost;
+  destination: (name: string) => DestinationHost & DestinationPeer;
   /** A connection of its own to the journal: how it waits for the disk is the business of one migration. */
   openJournal: () => Journal;
   ownership: OwnershipStore;
@@ -145,6 +146,7 @@ export async function performMigration(
         if (degraded !== undefined) throw degradedError(degraded);
         const { result, destinationVm } = await engines.migrate(request, {
           ...{ id, journal, ownership, abilities, shadows, source, destination, cancel, confirm },
+          peer: destination,
           emit: teller.emit,
         });
         ended(result);

@@ -63,9 +63,11 @@ export class Looker {
   peerWhy = '';
   #answeredMs = performance.now();
 
-  constructor(entry: JournalMigration, deps: RecoveryDependencies) {
+  /** @param vm where the caller is connected to it already; QEMU's monitor takes one at a time */
+  constructor(entry: JournalMigration, deps: RecoveryDependencies, vm?: RunningVm) {
     this.entry = entry;
     this.#deps = deps;
+    this.vm = vm;
     this.request = MigrationRequest.safeParse(JSON.parse(entry.request)).data;
     this.handOver = handOverOf(deps.journal, entry.id)?.handOver;
   }
