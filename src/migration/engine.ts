@@ -16,7 +16,7 @@ import { copy } from './phases/copy.ts';
 import { detach } from './phases/detach.ts';
 import { type Preflight, preflight } from './phases/preflight.ts';
 import { handOverFrom, reserve } from './phases/reserve.ts';
-import { settle } from './phases/settle.ts';
+import { CLEAN, settle } from './phases/settle.ts';
 import { stage } from './phases/stage.ts';
 import { switchover } from './phases/switchover.ts';
 import type { DestinationPeer } from './protocol/peer.ts';
@@ -74,7 +74,8 @@ class Migration {
       this.error ??= error;
       run.journal.note(run.id, 'error', `${error.code}: ${error.message}`);
       // a device that did not come is the destination's last word; else its daemon is at it still, or will be
-      const itsWord = name === 'attach' && this.facts.attached !== undefined;
+      const cleaned = run.journal.steps(run.id).some((each) => each.name === CLEAN && each.status === 'done');
+      const itsWord = (name === 'attach' && this.facts.attached !== undefined) || cleaned;
       if (this.state.kind === 'running' && this.state.committed && run.peer !== undefined && !itsWord)
         return undefined;
       this.move(error.code === 'CANCELLED' ? 'cancelled' : 'failed');

@@ -9,7 +9,7 @@ import type { OwnershipStore } from '../ownership/store.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
 import { forgetPersisted, PERSIST_MS } from '../shadow/net/manager/persist.ts';
 import { stopAnswering } from './absence.ts';
-import type { DestinationHost, DestinationUndo } from './destination/destination.ts';
+import type { DestinationHost } from './destination/destination.ts';
 import { endCopy } from './end-copy.ts';
 import { undoTelling } from './guest-manager.ts';
 import { otherOwner } from './hand-over.ts';
@@ -104,7 +104,7 @@ async function perform(run: Rollback, undo: Undo): Promise<void> {
     case 'reattach':
       return reattach(run, moveOf(run, undo.nic));
     case 'stop-answering':
-      return stopAnswering(run, moveOf(run, undo.nic));
+      return unlessAway(run, () => stopAnswering(run, moveOf(run, undo.nic)));
     case 'standby-link-down':
       return setStandbyLink(run.source, undo.nic, false);
     case 'remove-program':
@@ -122,7 +122,7 @@ async function perform(run: Rollback, undo: Undo): Promise<void> {
     case 'end-destination':
     case 'remove-tap':
     case 'release-device':
-      return undoThere(run, vm, undo);
+      return unlessAway(run, () => run.destination.undo({ vm, migration: run.id }, undo));
     case 'unprepare-device': // belongs to swaps
       return;
     default:
@@ -131,9 +131,9 @@ async function perform(run: Rollback, undo: Undo): Promise<void> {
 }
 
 /** A destination that cannot be reached cleans up by itself: without the commit nothing there may run. */
-async function undoThere(run: Rollback, vm: string, undo: DestinationUndo): Promise<void> {
+async function unlessAway(run: Rollback, act: () => Promise<void>): Promise<void> {
   try {
-    await run.destination.undo({ vm, migration: run.id }, undo);
+    await act();
   } catch (error) {
     if (!(error instanceof ShadowferryError && error.code === 'PEER_UNREACHABLE')) throw error;
     warn(run, `${error.message}; what was made there is taken back by itself when it sees the record`);

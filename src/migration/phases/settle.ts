@@ -14,6 +14,9 @@ export interface Settled {
   nics: ReadonlyMap<string, NicSettled>;
 }
 
+/** The step after which nothing of the VM is left on the source. */
+export const CLEAN = 'clean the source';
+
 const DRAIN_MS = 3_600_000;
 
 /** Waits until the source holds nothing that the VM needs: post-copy drained. */
@@ -46,7 +49,7 @@ async function drain(run: Run): Promise<MigrationInfo> {
 export async function settle(run: Run, incoming: Incoming): Promise<Settled> {
   const { source } = run;
   const memory = await step(run, 'settle', 'drain the source', {}, () => drain(run));
-  await step(run, 'settle', 'clean the source', {}, async () => {
+  await step(run, 'settle', CLEAN, {}, async () => {
     await endVm(source);
     const vm = source.qemu.spec.name;
     for (const { nic, target } of run.nics) {
