@@ -7,10 +7,8 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { ShadowferryError } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
-import type { DestinationHost } from '../../migration/destination/destination.ts';
 import { Journal } from '../../migration/journal.ts';
 import { initialState, transition } from '../../migration/machine.ts';
-import type { DestinationPeer } from '../../migration/protocol/peer.ts';
 import type { RecoverMigration } from '../../migration/recovery/model.ts';
 import type { MigrationResult } from '../../migration/result.ts';
 import type { RunningVm } from '../../migration/vm.ts';
@@ -21,7 +19,7 @@ import { MigrationService } from '../services/migrations.ts';
 import { JournalTail } from '../services/tail.ts';
 import type { VmState } from '../vms/registry.ts';
 import type { Engines } from './perform.ts';
-import type { Vms, WorkOptions } from './work.ts';
+import type { Destinations, Vms, WorkOptions } from './work.ts';
 import { Work } from './work.ts';
 
 const never = async (): Promise<never> => {
@@ -160,6 +158,14 @@ function engines(scripts: Map<string, Partial<Script>>): Engines {
   };
 }
 
+/** Other hosts that nothing is asked of. */
+export const otherHosts: Destinations = (name) => {
+  if (name !== 'beta' && name !== 'gamma')
+    throw new ShadowferryError('UNKNOWN_HOST', { field: 'destination', value: name, allowed: 'beta' });
+  const none = { devices: never, model: never, receiving: never, answerUnreachable: never };
+  return { name, ...none, ...{ reserve: never, undo: never, tell: never } };
+};
+
 /** Makes one in a directory, which may be that of one that was killed. */
 export async function makeWork(
   t: { after: TestContext['after'] },
@@ -182,14 +188,8 @@ export async function makeWork(
   const events: Rig['events'] = [];
   const registry = new Registry();
   const publish = (type: string, data: Record<string, unknown>) => void events.push({ type, data });
-  const destination = (name: string): DestinationHost & DestinationPeer => {
-    if (name !== 'beta' && name !== 'gamma')
-      throw new ShadowferryError('UNKNOWN_HOST', { field: 'destination', value: name, allowed: 'beta' });
-    const none = { devices: never, model: never, receiving: never, answerUnreachable: never };
-    return { name, ...none, ...{ reserve: never, undo: never, tell: never } };
-  };
   const work = new Work({
-    ...{ host, paths, vms, destinations: destination, ownership, shadows, publish, registry },
+    ...{ host, paths, vms, destinations: otherHosts, ownership, shadows, publish, registry },
     limits: { outgoing: 2, link: 2, waiting: 50, waitingPerPrincipal: 50, ...options.limits },
     recover: options.recover ?? never,
     engines: engines(scripts),
