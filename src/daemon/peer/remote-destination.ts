@@ -106,7 +106,7 @@ export class RemoteDestination implements DestinationHost, DestinationPeer {
         const why = `host "${this.name}" runs the VM ("${state.kind}")`;
         throw new ShadowferryError('MIGRATION_FAILED', { why });
       }
-      await delay(LOOK_MS, undefined, { signal });
+      await delay(LOOK_MS, undefined, { signal }).catch(() => {}); // the next question says that time is over
     }
     this.#handOvers.delete(migration);
   }

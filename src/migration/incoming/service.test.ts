@@ -323,6 +323,8 @@ test('a cancel is taken although the journal cannot be written, before the order
   other.service.tell({ kind: 'cancel', handOver: HAND_OVER });
   await other.service.ended(HAND_OVER.id);
   await nothingLeft(other);
+  assert.deepEqual(other.service.tell({ kind: 'cancel', handOver: HAND_OVER }), { kind: 'discarded' });
+  assert.deepEqual((await other.service.report(HAND_OVER.id, 0, 0)).state, { kind: 'discarded' });
   // with room again, a later process finds the same end
   other.source = 'over';
   other.kill();

@@ -57,6 +57,8 @@ export class IncomingService {
   readonly #waiting = new Map<string, Set<() => void>>();
   /** Cancelled before they were ordered, where the journal could not be written. */
   readonly #cancelled = new Map<string, HandOver>();
+  /** How those ended whose end could not be written: a later process finds it again. */
+  readonly #ends = new Map<string, IncomingState>();
   #stopping = false;
 
   constructor(options: IncomingOptions) {
@@ -147,7 +149,7 @@ export class IncomingService {
     const drive = this.#drives.get(id);
     if (drive === undefined) {
       const { state } = this.#entry(id);
-      return { state, told: this.#options.journal.told(id, after) };
+      return { state: this.#ends.get(id) ?? state, told: this.#options.journal.told(id, after) };
     }
     drive.heard();
     if (waitMs > 0 && drive.story.after(after).length === 0 && !this.#stopping) await this.#news(id, waitMs);
@@ -191,6 +193,7 @@ export class IncomingService {
         vms.incoming(entry.order.spec, `it comes from host "${source}" by migration ${id}`);
       await drive.done;
       if (!incomingEnded(drive.state)) return; // stopped
+      if (this.#options.journal.find(id)?.state.kind !== drive.state.kind) this.#ends.set(id, drive.state);
       this.#drives.delete(id);
       this.#wake(id);
       vms.notComing(vm); // nothing, where it has come
@@ -222,7 +225,7 @@ export class IncomingService {
       source === handOver.source &&
       destination === handOver.destination &&
       epoch === handOver.epoch;
-    if (same) return drive?.state ?? entry.state;
+    if (same) return drive?.state ?? this.#ends.get(handOver.id) ?? entry.state;
     const problem = `"${handOver.id}" is the id of another hand-over`;
     throw new ShadowferryError('INPUT_FIELD', { field: 'handOver.id', problem });
   }
