@@ -125,20 +125,24 @@ export async function playMatrix(
       standing ??= await makeLab(options);
       const { stage } = standing;
       const began = performance.now();
-      const played = await playCase(stage, case_);
-      const { verdict, seen } = played;
-      const { survived, fate, problems, exception } = verdict;
-      const result: CaseResult = {
-        ...{ case: case_, survived, fate, problems, exception },
-        ...{ ending: endingOf(seen), ms: performance.now() - began },
-      };
+      let played: Played | undefined;
+      let failed = '';
+      try {
+        played = await playCase(stage, case_);
+      } catch (error) {
+        failed = `the lab failed: ${toShadowferryError(error).message}`;
+      }
+      const result = resultOf(case_, played, failed, performance.now() - began);
       results.push(result);
       tell(result);
-      if (!survived && options.evidence !== undefined) keepEvidence(options.evidence, case_, played, stage);
-      const ready = await restore(standing, played).catch((error: unknown) => {
-        options.log(`the lab is made anew: ${toShadowferryError(error).message}`);
-        return false;
-      });
+      if (played !== undefined && !result.survived && options.evidence !== undefined)
+        keepEvidence(options.evidence, case_, played, stage);
+      const ready =
+        played !== undefined &&
+        (await restore(standing, played).catch((error: unknown) => {
+          options.log(`the lab is made anew: ${toShadowferryError(error).message}`);
+          return false;
+        }));
       if (ready) continue;
       const old = standing;
       standing = undefined;
@@ -148,6 +152,16 @@ export async function playMatrix(
     await standing?.close();
   }
   return results;
+}
+
+function resultOf(case_: FaultCase, played: Played | undefined, failed: string, ms: number): CaseResult {
+  if (played === undefined)
+    return {
+      ...{ case: case_, survived: false, fate: 'ended', exception: undefined, ending: null, ms },
+      problems: [failed],
+    };
+  const { survived, fate, problems, exception } = played.verdict;
+  return { case: case_, survived, fate, problems, exception, ending: endingOf(played.seen), ms };
 }
 
 const endingOf = ({ migration }: Observation): string | null => migration?.ending ?? null;

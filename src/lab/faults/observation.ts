@@ -62,6 +62,8 @@ export interface Observation {
   /** Undefined: the fault happened. */
   notInjected: string | undefined;
   killed: Killed | undefined;
+  /** Hosts whose daemon ended though nobody killed it; it was started again. */
+  crashed: readonly HostName[];
   copies: readonly Copy[];
   spans: readonly RunningSpan[];
   /** A new connection from outside is answered. */

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { deadline } from '../../base/deadline.ts';
 import { toShadowferryError } from '../../errors.ts';
 import type { LabDaemons } from '../daemons.ts';
+import { LAB_HOSTS } from '../lab.ts';
 import type { FaultCase, Phase } from './cases.ts';
 import type { Driver } from './driver.ts';
 import type { Follower } from './follow.ts';
@@ -47,6 +48,8 @@ const ECHO_MS = 15_000;
 /** For an echo while it is only asked whether all is well already. */
 const QUICK_ECHO_MS = 2_000;
 
+type Broken = Pick<Observation, 'notInjected' | 'killed'>;
+
 const otherOf = (host: HostName): HostName => (host === 'a' ? 'b' : 'a');
 
 /** The phase's beginning, as the source's daemon tells it; 'over' when the migration ended before. */
@@ -68,7 +71,7 @@ function phaseOrEnd(
 
 async function look(
   stage: Stage,
-  case_: Pick<Observation, 'notInjected' | 'killed'>,
+  case_: Broken & Pick<Observation, 'crashed'>,
   id: string | undefined,
   echoMs: number,
 ): Promise<Observation> {
@@ -93,8 +96,14 @@ async function look(
 }
 
 /** Waits until the migration has ended by its journal, or until `signal`. */
-async function ended(stage: Stage, id: string, signal: AbortSignal): Promise<boolean> {
+async function ended(
+  stage: Stage,
+  id: string,
+  signal: AbortSignal,
+  each: () => Promise<void> = async () => {},
+): Promise<boolean> {
   while (!signal.aborted) {
+    await each();
     const ending = await stage.driver.ending(stage.home, id);
     if (ending !== null && ending !== undefined) return true;
     await delay(AGAIN_MS, undefined, { signal }).catch(() => {});
@@ -103,11 +112,7 @@ async function ended(stage: Stage, id: string, signal: AbortSignal): Promise<boo
 }
 
 /** Injects the fault when the phase begins, and mends it. */
-async function breakIt(
-  stage: Stage,
-  { phase, fault }: FaultCase,
-  id: string,
-): Promise<Pick<Observation, 'notInjected' | 'killed'>> {
+async function breakIt(stage: Stage, { phase, fault }: FaultCase, id: string): Promise<Broken> {
   const { lab, gate, vm, home: source } = stage;
   const destination = otherOf(source);
   const signal = deadline(`phase ${phase}`, PHASE_MS);
@@ -127,15 +132,22 @@ async function breakIt(
   return { notInjected: undefined, killed };
 }
 
+/** Starts the daemons that have ended, as systemd would. @returns whose */
+async function revive({ daemons }: LabDaemons): Promise<HostName[]> {
+  const dead = LAB_HOSTS.filter((host) => !daemons[host].alive);
+  await Promise.all(dead.map((host) => daemons[host].start()));
+  return dead;
+}
+
 /** Plays one case. What it finds is in the verdict; it throws only where the lab itself fails. */
 export async function playCase(stage: Stage, case_: FaultCase): Promise<Played> {
-  const { gate, driver, followers, home: source } = stage;
+  const { lab, gate, driver, followers, home: source } = stage;
   gate.forgetSpans();
   followers.a.forget();
   followers.b.forget();
   const destination = otherOf(source);
   let id: string | undefined;
-  let what: Pick<Observation, 'notInjected' | 'killed'>;
+  let what: Broken;
   try {
     id = await driver.migrate({ source, destination, way: case_.way });
     what = await breakIt(stage, case_, id);
@@ -146,10 +158,15 @@ export async function playCase(stage: Stage, case_: FaultCase): Promise<Played> 
     };
   }
   const limit = deadline('a good end', stage.settledMs);
-  if (id !== undefined) await ended(stage, id, limit);
+  const crashed = new Set<HostName>();
+  const keepUp = async () => {
+    for (const host of await revive(lab)) crashed.add(host);
+  };
+  if (id !== undefined) await ended(stage, id, limit, keepUp);
   for (;;) {
+    await keepUp();
     const last = limit.aborted;
-    const seen = await look(stage, what, id, last ? ECHO_MS : QUICK_ECHO_MS);
+    const seen = await look(stage, { ...what, crashed: [...crashed] }, id, last ? ECHO_MS : QUICK_ECHO_MS);
     const verdict = judge(seen);
     // what was not injected, or ran twice, no wait makes good
     const hopeless = seen.notInjected !== undefined;

@@ -10,6 +10,7 @@ const CLEAN = { taps: [], directories: [], programs: [], rules: [], illness: und
 const GOOD: Observation = {
   notInjected: undefined,
   killed: undefined,
+  crashed: [],
   copies: [{ host: 'b', pid: 2, status: 'running', device: true }],
   spans: [
     { host: 'a', pid: 1, fromMs: 0, toMs: 100 },
@@ -109,6 +110,7 @@ describe('lost', () => {
       /tap sfd2 is left on b/,
     ],
     ['a daemon that is not well', onA({ illness: 'no answer' }), /daemon of a is not well: no answer/],
+    ['a daemon that ended by itself', { crashed: ['b'] }, /daemon of b ended by itself/],
     ['a migration that nobody knows', { migration: undefined }, /no journal knows/],
     [
       'a migration that does not end',

@@ -134,6 +134,7 @@ export function judge(seen: Observation): Verdict {
   const home = copy?.host ?? last?.host;
   const problems = [
     ...(seen.notInjected === undefined ? [] : [`the fault was not injected: ${seen.notInjected}`]),
+    ...seen.crashed.map((host) => `the daemon of ${host} ended by itself`),
     ...aboutCopies(seen, exception),
     ...(copy === undefined ? [] : aboutLife(seen, copy)),
     ...leftovers(seen, home),
