@@ -183,6 +183,7 @@ async function conclude(m: Migration, journal: Journal): Promise<Ending> {
     m.left = await rollBack({
       ...run,
       unplugAsked: (nic) => run.timeline.at('traffic left the device', nic) !== undefined,
+      leaveAsked: (nic) => run.timeline.at('leave asked', nic) !== undefined,
     });
     m.move(m.left.length === 0 ? 'undone' : 'undo-failed');
   }

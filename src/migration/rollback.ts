@@ -35,6 +35,8 @@ export interface Rollback extends RunLog {
   readonly nics: readonly Pick<NicMove, 'nic'>[];
   /** Whether the guest was asked to release a NIC's device, or may have been. */
   readonly unplugAsked: (nic: string) => boolean;
+  /** Whether the program in the guest was told for certain to move traffic off a NIC's device. */
+  readonly leaveAsked: (nic: string) => boolean;
 }
 
 async function cancelCopy(run: Rollback): Promise<void> {
@@ -72,6 +74,8 @@ async function reattach(run: Rollback, { nic }: Pick<NicMove, 'nic'>): Promise<v
   late.dispose();
   const channel = channelOf(source, nic.id);
   const done = channel.waitFor((event) => event.e === 'done', signal);
+  // it answers only for a device that it has left; who died may not have come to tell it so
+  if (!gone && !run.leaveAsked(nic.id)) channel.send('leave');
   channel.send('rollback');
   if (gone) {
     const { model } = nic.direct;

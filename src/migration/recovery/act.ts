@@ -50,6 +50,7 @@ export async function undoSteps(acting: Acting): Promise<void> {
     ownership: deps.ownership,
     request: { limits: looker.request?.limits ?? Limits.parse({}) },
     nics,
+    leaveAsked: () => false, // it stands nowhere
     unplugAsked: (nic) =>
       looker.steps.some(({ name }) => name === nicStepName('release and unplug the device', nic, several)),
   };
