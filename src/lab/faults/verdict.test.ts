@@ -93,12 +93,22 @@ describe('lost', () => {
       /no device, and the migration ended "completed"/,
     ],
     [
-      'a device that is missing and claimed',
+      'a device that is missing and claimed for the migration',
       {
         copies: [{ host: 'b', pid: 2, status: 'running', device: false }],
+        claims: [{ host: 'b', device: 'nic0', migration: 'm1' }],
         migration: { id: 'm1', source: 'a', destination: 'b', ending: 'degraded' },
       },
-      /nic0 on b is claimed for it/,
+      /claimed for migration m1/,
+    ],
+    [
+      'a device that is missing, and two that are claimed',
+      {
+        copies: [{ host: 'b', pid: 2, status: 'running', device: false }],
+        claims: [...GOOD.claims, { host: 'b', device: 'nic1' }],
+        migration: { id: 'm1', source: 'a', destination: 'b', ending: 'degraded' },
+      },
+      /2 of b are claimed/,
     ],
     ['a tap', onA({ taps: ['sfd1'] }), /tap sfd1 is left on a/],
     ['a directory', onA({ directories: ['web1'] }), /directory web1 is left on a/],
@@ -142,13 +152,14 @@ describe('lost', () => {
   }
 });
 
-test('a device that is missing, told and free is degraded and reconciled', () => {
+test('a device that is missing and told is degraded and reconciled, kept for the VM or free', () => {
   const change: Partial<Observation> = {
     copies: [{ host: 'b', pid: 2, status: 'running', device: false }],
     claims: [],
     migration: { id: 'm1', source: 'a', destination: 'b', ending: 'degraded' },
   };
   assert.deepEqual(problems(change), []);
+  assert.deepEqual(problems({ ...change, claims: GOOD.claims }), []);
 });
 
 describe('a killed QEMU', () => {

@@ -82,7 +82,7 @@ function aboutLife(seen: Observation, copy: Copy): string[] {
   return [...problems, ...aboutDevice(seen, copy)];
 }
 
-/** The device is there and claimed, or it is missing, told, and claimed by nobody. */
+/** The device is there and claimed, or it is missing and told. */
 function aboutDevice({ claims, migration }: Observation, copy: Copy): string[] {
   const here = claims.filter(({ host }) => host === copy.host);
   if (copy.device) {
@@ -90,9 +90,9 @@ function aboutDevice({ claims, migration }: Observation, copy: Copy): string[] {
     const told = here.map(({ device, migration: id }) => `${device}${id === undefined ? '' : ` for ${id}`}`);
     return [`it has its device, and the claims on ${copy.host} are: ${told.join(', ') || 'none'}`];
   }
-  const problems = here.map(
-    ({ device }) => `it has no device, and ${device} on ${copy.host} is claimed for it`,
-  );
+  // its own claim keeps the device for the next try; a migration that is over keeps nothing
+  const problems =
+    here.length > 1 ? [`it has no device, and ${here.length} of ${copy.host} are claimed for it`] : [];
   if (migration?.ending !== 'degraded')
     problems.push(`it has no device, and the migration ended "${migration?.ending ?? 'never'}"`);
   return problems;
