@@ -76,7 +76,7 @@ function destinationOn(host: Host | DestinationHost): DestinationHost {
 }
 
 /** Host b, with something that happens when it has given its vote. */
-function onceLoaded(act: () => Promise<void>): DestinationHost {
+function onceLoaded(act: (incoming: Incoming) => Promise<unknown>): DestinationHost {
   const real = destinationOn(lab.hosts.b);
   const change = (incoming: Incoming): Incoming =>
     new Proxy(incoming, {
@@ -84,7 +84,7 @@ function onceLoaded(act: () => Promise<void>): DestinationHost {
         if (name === 'loaded')
           return async (signal: AbortSignal) => {
             await target.loaded(signal);
-            await act();
+            await act(target);
           };
         const value: unknown = Reflect.get(target, name, target);
         return typeof value === 'function' ? value.bind(target) : value;
@@ -306,9 +306,10 @@ describe('before the commit, whatever fails leaves the VM as it was', () => {
 
   for (const strategy of ['precopy', 'postcopy'] as const) {
     test(`${strategy}: the destination's QEMU is killed when it has loaded, before the commit`, async () => {
-      const destination = onceLoaded(async () => {
+      const destination = onceLoaded(async (incoming) => {
         killDestination();
-        // until the source has seen it too
+        // it is dead when its memory is freed; the commit must not come before that, and the source must have seen it too
+        await incoming.gone;
         const signal = deadline('the end of the stream', 10_000);
         while ((await queryMigrate(vm.qemu.monitor, { signal })).status === 'postcopy-active') await delay(5);
       });
