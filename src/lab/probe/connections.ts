@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { BulkIn, BulkOut } from './bulk.ts';
 import { runProbe, tell, tellSamples, untilStopped, watchLateness } from './child.ts';
 import { Buckets } from './meters.ts';
+import { untilReachable } from './reachable.ts';
 import { Idle, RequestResponse } from './talk.ts';
 
 /**
@@ -39,6 +40,7 @@ await runProbe(async () => {
   const flush = tellSamples(buckets);
   const at = (port: string) => ({ host: values.target, port: Number(port) });
   const rate = Number(values['bulk-rate']);
+  await untilReachable(at(values['echo-port']), Number(values['ready-ms']));
   const connections = [
     new BulkIn(
       at(values['digest-port']),

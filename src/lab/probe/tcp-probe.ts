@@ -4,6 +4,7 @@ import { goFirst, runProbe, tell, tellSamples, untilStopped, watchLateness } fro
 import { decodeRecord, encodeRecord, RECORD_BYTES } from './content.ts';
 import type { ConnectionResult } from './messages.ts';
 import { Buckets, epochMs, GapMeter } from './meters.ts';
+import { untilReachable } from './reachable.ts';
 
 /**
  * A process: one TCP connection to the echo service, a record every so often, every echo checked, gaps measured.
@@ -145,7 +146,9 @@ await runProbe(async () => {
   goFirst();
   const buckets = new Buckets(Number(values['sample-ms']), 1);
   const flush = tellSamples(buckets);
-  const socket = connect({ host: values.target, port: Number(values.port) });
+  const at = { host: values.target, port: Number(values.port) };
+  await untilReachable(at, Number(values['ready-ms']));
+  const socket = connect(at);
   const stream = new EchoStream(socket, buckets, Number(values['gap-ms']));
   const lateness = watchLateness(Number(values['every-ms']), (now) => stream.send(now));
   await stream.firstEcho(Number(values['ready-ms']));
