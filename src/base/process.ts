@@ -1,6 +1,9 @@
 /** Processes that outlive the one that started them, and are found again without mistaking a reused pid. */
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+
+const END_LOOK_MS = 10;
 
 /** A pid together with the kernel's start time of that process: unique until the next boot. */
 export interface ProcessIdentity {
@@ -29,6 +32,17 @@ export function identify(pid: number): ProcessIdentity | undefined {
 /** Whether exactly this process still runs. */
 export function isAlive(identity: ProcessIdentity): boolean {
   return identify(identity.pid)?.startTicks === identity.startTicks;
+}
+
+/**
+ * Waits until a process that is ending has ended; the kernel tells nobody but its parent.
+ * @param ms longest wait
+ * @returns whether it has
+ */
+export async function untilEnded(identity: ProcessIdentity, ms: number): Promise<boolean> {
+  const until = performance.now() + ms;
+  while (isAlive(identity) && performance.now() < until) await delay(END_LOOK_MS);
+  return !isAlive(identity);
 }
 
 /** Sends a signal to exactly this process; returns false when it is gone. */

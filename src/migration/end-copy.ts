@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { QemuProcess } from '../hypervisor/qemu/process.ts';
 import { migrateCancel, migrateSetParameters, queryMigrate } from '../hypervisor/qmp/commands.ts';
-import type { MigrationInfo, MigrationStatus } from '../hypervisor/qmp/migration-info.ts';
+import { type MigrationInfo, migrationOver } from '../hypervisor/qmp/migration-info.ts';
 import { standInForDestination } from '../hypervisor/qmp/stand-in.ts';
 import { waitAfter } from './run.ts';
 
@@ -15,8 +15,7 @@ const SLOW_BYTES_PER_S = 10_000;
 /** Until the thread that sends has come to the end of its page, ms. */
 const ASLEEP_MS = 25;
 
-const OVER: readonly MigrationStatus[] = ['none', 'completed', 'failed', 'cancelled'];
-const over = ({ status }: MigrationInfo) => OVER.includes(status);
+const over = ({ status }: MigrationInfo) => migrationOver(status);
 
 type Source = Pick<QemuProcess, 'monitor' | 'directory'>;
 

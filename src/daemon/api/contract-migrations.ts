@@ -3,12 +3,9 @@ import { z } from 'zod';
 import { Strategy } from '../../memory/strategy.ts';
 import { ContinuityWish, Limits, OnLoss } from '../../migration/request.ts';
 import { Name } from '../config/model.ts';
-import { Nothing, post } from './contract-parts.ts';
+import { ById, Nothing, OfVm, post } from './contract-parts.ts';
 import type { Endpoint } from './endpoint.ts';
 import { Migration, MigrationDetail, PathId, Reattachment } from './model.ts';
-
-const ById = z.strictObject({ id: PathId });
-const OfVm = z.strictObject({ vm: PathId });
 
 /** A day: what is waited for longer has been forgotten. */
 const MOST_MS = 86_400_000;

@@ -1,11 +1,14 @@
 /** What the calls of the API are made of, beside the things that they show. */
 import { z } from 'zod';
 import type { Endpoint } from './endpoint.ts';
+import { PathId } from './model.ts';
 
 /** No parameters, or no query. */
 export const Nothing = z.strictObject({});
 /** A request without a body has none. */
 export const NoBody = z.undefined();
+export const ById = z.strictObject({ id: PathId });
+export const OfVm = z.strictObject({ vm: PathId });
 
 export const Paging = {
   limit: z.coerce.number().int().min(1).max(200).default(50).describe('How many at most.'),

@@ -13,7 +13,7 @@ import {
 } from '../../migration/incoming/wire-model.ts';
 import { SOURCE_PEERS } from '../../migration/protocol/destination-recovery.ts';
 import { HandOverText, ToDestination } from '../../migration/protocol/messages.ts';
-import { get, Nothing } from './contract-parts.ts';
+import { ById, get, Nothing } from './contract-parts.ts';
 import type { Endpoint } from './endpoint.ts';
 import { PathId } from './model.ts';
 
@@ -32,7 +32,6 @@ function post<P extends z.ZodType, B extends z.ZodType, A extends z.ZodType>(
 }
 
 const peer = (summary: string) => ({ tag: 'peer', summary, needs: 'peer' as const });
-const ById = z.strictObject({ id: PathId });
 const State = z.object({ state: StateText });
 
 export const PEER_API = {

@@ -1,8 +1,8 @@
 /** The calls about VMs. */
 import { z } from 'zod';
-import { get, Nothing, Paged, Paging, post } from './contract-parts.ts';
+import { get, NoBody, Nothing, OfVm, Paged, Paging, post } from './contract-parts.ts';
 import type { Endpoint } from './endpoint.ts';
-import { PathId, pageOf } from './model.ts';
+import { pageOf } from './model.ts';
 import {
   AdoptRequest,
   ConsolePiece,
@@ -18,7 +18,6 @@ import {
   VmDetail,
 } from './model-vms.ts';
 
-const OfVm = z.strictObject({ vm: PathId });
 const tag = 'vms';
 const operator = { tag, needs: 'operator' } as const;
 const admin = { tag, needs: 'admin' } as const;
@@ -63,7 +62,7 @@ export const VM_API = {
   pauseVm: post(
     '/v1/vms/{vm}/pause',
     { ...operator, summary: 'Stop the vCPUs of a VM' },
-    { params: OfVm, body: z.strictObject({}), answer: VmChanged },
+    { params: OfVm, body: Nothing, answer: VmChanged },
   ),
   resumeVm: post(
     '/v1/vms/{vm}/resume',
@@ -71,7 +70,7 @@ export const VM_API = {
     { params: OfVm, body: StartRequest, answer: VmChanged },
   ),
   forgetVm: {
-    ...{ method: 'DELETE', path: '/v1/vms/{vm}', params: OfVm, query: Nothing, body: z.undefined() },
+    ...{ method: 'DELETE', path: '/v1/vms/{vm}', params: OfVm, query: Nothing, body: NoBody },
     ...{ ...admin, summary: 'Forget a VM that does not run here, and its record if that names this host' },
     ...{ answer: Forgotten, status: 200, idempotent: false },
   },

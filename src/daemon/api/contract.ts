@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { Name } from '../config/model.ts';
 import { MIGRATION_CALLS } from './contract-migrations.ts';
-import { get, Nothing, Paged, Paging } from './contract-parts.ts';
+import { ById, get, Nothing, Paged, Paging } from './contract-parts.ts';
 import { VM_API } from './contract-vms.ts';
 import type { Endpoint } from './endpoint.ts';
 import {
@@ -23,7 +23,6 @@ import {
   Version,
 } from './model.ts';
 
-const ById = z.strictObject({ id: PathId });
 const OfNic = { vm: PathId, nic: PathId };
 const VersionNumber = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 

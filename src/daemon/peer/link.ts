@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import { nowMs } from '../../base/clock.ts';
 import { deadline } from '../../base/deadline.ts';
 import { readNeeded } from '../../base/safe-file.ts';
+import { urlHost } from '../../base/url-host.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { PEER_API } from '../api/contract-peer.ts';
 import type { Endpoint } from '../api/endpoint.ts';
@@ -48,8 +49,6 @@ const CLOCK_LOOKS = 5;
 /** Connections that are kept: one waits for news, one is for what is said meanwhile, and the rest for other VMs. */
 const KEPT = 8;
 
-const text = ({ host, port }: LinkOptions['address']) => `${host.includes(':') ? `[${host}]` : host}:${port}`;
-
 export class PeerLink {
   readonly name: string;
   readonly #options: LinkOptions;
@@ -62,7 +61,8 @@ export class PeerLink {
   }
 
   get address(): string {
-    return text(this.#options.address);
+    const { host, port } = this.#options.address;
+    return `${urlHost(host)}:${port}`;
   }
 
   /** An error that says which host was not reached, and why. */

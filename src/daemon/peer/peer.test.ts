@@ -9,6 +9,7 @@ import { before, type TestContext, test } from 'node:test';
 import { pino } from 'pino';
 import { z } from 'zod';
 import { ShadowferryError } from '../../errors.ts';
+import { fakeHost } from '../../host/fake-host.test-data.ts';
 import { HAND_OVER, orderOf, World } from '../../migration/incoming/world.test-data.ts';
 import { Journal } from '../../migration/journal.ts';
 import { type Event, initialState, transition } from '../../migration/machine.ts';
@@ -73,14 +74,7 @@ async function listen(t: TestContext, world: World, fate: (url: string) => Fate,
         receiving: async () => ({ postcopy: { supported: true, reason: '' }, capabilities: ['events'] }),
         answerUnreachable: async () => {},
       },
-      host: {
-        ...{ name: 'beta', migrationAddress: '127.0.0.1', prefix: [] },
-        qemu: { binary: 'none', accelerator: 'tcg' },
-        vmDirectory: (vm) => join(directory, vm),
-        devices: () => [],
-        createTap: async () => {},
-        removeTap: async () => {},
-      },
+      host: fakeHost(directory),
       journal,
     }),
     identities: {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pino } from 'pino';
+import { fakeHost } from '../../host/fake-host.test-data.ts';
 import type { Host } from '../../host/host.ts';
 import { SqliteOwnership } from '../../ownership/sqlite.ts';
 import { reconcile } from './reconcile.ts';
@@ -25,11 +26,7 @@ test('what a crash left is told first, then removed; what is not ours stays', as
   await ownership.claimDevice({ host: 'beta', device: 'nic2', vm: 'rests' });
   const removed: string[] = [];
   const host: Host = {
-    ...{ name: 'beta', migrationAddress: '127.0.0.1', prefix: [] },
-    qemu: { binary: 'none', accelerator: 'tcg' },
-    vmDirectory: (vm) => join(vms, vm),
-    devices: () => [],
-    createTap: async () => {},
+    ...fakeHost(vms),
     removeTap: async (tap) => {
       if (tap.startsWith('sfs')) throw new Error('not allowed');
       removed.push(tap);
@@ -74,14 +71,7 @@ test('while the store is silent nothing that it knows of is judged', async (t) =
   const silent = async () => {
     throw new Error('no answer');
   };
-  const host: Host = {
-    ...{ name: 'beta', migrationAddress: '127.0.0.1', prefix: [] },
-    qemu: { binary: 'none', accelerator: 'tcg' },
-    vmDirectory: (vm) => join(directory, vm),
-    devices: () => [],
-    createTap: async () => {},
-    removeTap: async () => {},
-  };
+  const host = fakeHost(directory);
   const { judged, found } = await reconcile({
     ...{ host, directory, sysfs: join(directory, 'none'), log: pino({ level: 'silent' }), publish: () => {} },
     ownership: { list: silent, claims: silent, releaseDevice: silent },

@@ -1,5 +1,6 @@
 /** This host, and those that it knows of. */
 import { deadline } from '../../base/deadline.ts';
+import { urlHost } from '../../base/url-host.ts';
 import { ShadowferryError } from '../../errors.ts';
 import type { MachineReport } from '../../observe/examine.ts';
 import type { Examination, Host, Page } from '../api/model.ts';
@@ -12,8 +13,7 @@ const LIMIT_MS = 30_000;
 
 export type Examine = (options: { fresh: boolean; signal: AbortSignal }) => Promise<MachineReport>;
 
-export const addressText = ({ host, port }: { host: string; port: number }) =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+export const addressText = ({ host, port }: { host: string; port: number }) => `${urlHost(host)}:${port}`;
 
 function examinationOf({ checks, qemu }: MachineReport, atMs: number, tookMs: number): Examination {
   const ok = checks.every(({ state }) => state !== 'missing');

@@ -3,7 +3,7 @@ import { renameSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { deadline } from '../../base/deadline.ts';
-import { isAlive, type ProcessIdentity, signalProcess } from '../../base/process.ts';
+import { isAlive, signalProcess, untilEnded } from '../../base/process.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { qemuOfDirectory } from '../../hypervisor/qemu/of-directory.ts';
 import { type QemuProcess, recordedQemu } from '../../hypervisor/qemu/process.ts';
@@ -22,7 +22,6 @@ const STORE_MS = 10_000;
 const ANSWER_MS = 5_000;
 /** From `quit`, or from the guest's end, to the end of the process; it frees the guest's memory meanwhile. */
 const END_MS = 10_000;
-const END_LOOK_MS = 10;
 
 /** Where the console of a VM that does not run any more is kept. */
 export function keptConsole(registry: Pick<VmRegistry, 'host'>, vm: string): string {
@@ -160,7 +159,7 @@ async function endUnheard(registry: VmRegistry, name: string, { force }: StopOpt
   if (recorded === undefined) return { how: 'was-not-running' };
   if (!force) throw wrongState(registry, name, 'its monitor does not answer; only "force" ends it');
   signalProcess(recorded.identity, 'SIGKILL');
-  await ended(recorded.identity);
+  await untilEnded(recorded.identity, END_MS);
   await registry.find(name);
   rmSync(directory, { recursive: true, force: true });
   return { how: 'forced' };
@@ -194,15 +193,7 @@ async function goneWithin({ monitor, identity }: QemuProcess, ms: number): Promi
     late.addEventListener('abort', () => resolve(), { once: true }),
   );
   await Promise.race([monitor.closed, aborted]);
-  return late.aborted ? !isAlive(identity) : ended(identity);
-}
-
-/** Waits until a process that is ending has ended; the kernel tells nobody but its parent. */
-async function ended(identity: ProcessIdentity): Promise<boolean> {
-  const until = performance.now() + END_MS;
-  while (isAlive(identity) && performance.now() < until)
-    await new Promise((resolve) => setTimeout(resolve, END_LOOK_MS));
-  return !isAlive(identity);
+  return late.aborted ? !isAlive(identity) : untilEnded(identity, END_MS);
 }
 
 /** Ends QEMU, by force when it does not do it by itself. */

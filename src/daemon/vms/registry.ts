@@ -3,7 +3,7 @@
  * (a monitor serves one client at a time), so whoever works with a VM gets it from here.
  */
 import { deadline } from '../../base/deadline.ts';
-import { isAlive } from '../../base/process.ts';
+import { untilEnded } from '../../base/process.ts';
 import { reasonOf, ShadowferryError, toShadowferryError } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
 import type { VmSpec } from '../../hypervisor/qemu/spec.ts';
@@ -36,7 +36,6 @@ const CONNECT_MS = 10_000;
 const LOOK_MS = 5_000;
 /** From the end of the monitor's connection to that of the process; QEMU frees the guest's memory meanwhile. */
 const END_MS = 10_000;
-const END_LOOK_MS = 20;
 
 export class VmRegistry {
   readonly host: Host;
@@ -314,12 +313,11 @@ export class VmRegistry {
       const known = toShadowferryError(error);
       if (known.code === 'DEADLINE')
         return this.#slots.become(name, slot.state, `its monitor is silent: ${known.message}`);
-      const until = Date.now() + END_MS;
-      while (isAlive(identity) && Date.now() < until) await pause(END_LOOK_MS);
+      const ended = await untilEnded(identity, END_MS);
       if (slot.connection !== connection || this.#closed) return;
       await this.#disconnect(name);
-      if (isAlive(identity)) await this.find(name);
-      else await this.#ended(name);
+      if (ended) await this.#ended(name);
+      else await this.find(name);
     }
   }
 
@@ -392,8 +390,4 @@ export class VmRegistry {
     if (JSON.stringify(spec) !== JSON.stringify(slot.definition.spec))
       slot.definition = this.definitions.save({ spec, origin, adopted });
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,8 +1,9 @@
 /** This host, from the configuration of its daemon. */
-import { isIPv6 } from 'node:net';
+
 import { join } from 'node:path';
 import { cacheDirectory } from '../../base/cache-dir.ts';
 import { deadline } from '../../base/deadline.ts';
+import { urlHost } from '../../base/url-host.ts';
 import type { Host, HostDevice } from '../../host/host.ts';
 import { LinuxHost } from '../../host/linux/host.ts';
 import { probeAccelerator } from '../../hypervisor/qemu/accelerator.ts';
@@ -19,7 +20,7 @@ type HostConfig = Pick<
 /** Where QEMU takes streams: what is configured, else where the daemon listens, else this machine alone. */
 export function migrationAddressOf({ migration, listen }: Pick<HostConfig, 'migration' | 'listen'>): string {
   const address = migration.address ?? listen?.address.host ?? '127.0.0.1';
-  return isIPv6(address) ? `[${address}]` : address;
+  return urlHost(address);
 }
 
 /** The devices that VMs can have today. Real ones are not among them: see `realDevices`. */

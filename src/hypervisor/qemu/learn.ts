@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ShadowferryError } from '../../errors.ts';
 import type { Qmp } from '../qmp/client.ts';
 import { qomList, queryMigrate, queryStatus } from '../qmp/commands.ts';
+import { migrationOver } from '../qmp/migration-info.ts';
 import { type PciNode, pciNodes } from './pci.ts';
 
 /** A device that was made by hand: by `-device` or `device_add`. */
@@ -108,7 +109,7 @@ class Asker {
     const nodes = await pciNodes(this.#qmp, this.#signal);
     return {
       ...{ name, status, running, sockets, devices },
-      migrating: !['none', 'completed', 'failed', 'cancelled'].includes(migration),
+      migrating: !migrationOver(migration),
       machine: machine.replace(/-machine$/, ''),
       memoryMiB: memory['base-memory'] / 1024 ** 2,
       cpus: cpus.length,

@@ -25,6 +25,10 @@ export const MIGRATION_STATUSES = [
 export const MigrationStatus = z.enum(MIGRATION_STATUSES).catch('unknown');
 export type MigrationStatus = z.infer<typeof MigrationStatus>;
 
+const OVER: readonly MigrationStatus[] = ['none', 'completed', 'failed', 'cancelled'];
+/** Whether QEMU has no migration under way. */
+export const migrationOver = (status: MigrationStatus): boolean => OVER.includes(status);
+
 const count = z.number();
 
 /** Progress of memory, in bytes where the name does not say otherwise. */

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { deadline } from '../../base/deadline.ts';
+import { urlHost } from '../../base/url-host.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { type Host, tapName } from '../../host/host.ts';
 import { tapProps } from '../../hypervisor/qemu/argv.ts';
@@ -47,8 +48,7 @@ export async function listeningAt({ qemu: { monitor } }: RunningVm, signal: Abor
   const info = await monitor.execute('query-migrate', undefined, { schema: Listening, signal });
   const address = info['socket-address'][0];
   if (address === undefined) throw new ShadowferryError('INTERNAL', { why: 'QEMU listens nowhere' });
-  const where = address.host.includes(':') ? `[${address.host}]` : address.host;
-  return `tcp:${where}:${address.port}`;
+  return `tcp:${urlHost(address.host)}:${address.port}`;
 }
 
 export class LocalDestination implements DestinationHost {

@@ -2,7 +2,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deadline } from '../../base/deadline.ts';
-import { isAlive, signalProcess } from '../../base/process.ts';
+import { isAlive, signalProcess, untilEnded } from '../../base/process.ts';
 import { together } from '../../base/together.ts';
 import { ShadowferryError } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
@@ -98,12 +98,11 @@ export class QemuHands implements IncomingHands {
       ]);
       return { status, running, migration };
     } catch (error) {
-      const until = performance.now() + END_MS;
       const closed = error instanceof ShadowferryError && error.code === 'QMP_CLOSED';
-      while (closed && isAlive(identity) && performance.now() < until) await delay(END_LOOK_MS);
-      if (isAlive(identity) && !closed) throw error;
+      const ended = closed ? await untilEnded(identity, END_MS) : !isAlive(identity);
+      if (!ended && !closed) throw error;
       await this.#drop(entry.id);
-      if (!isAlive(identity)) return undefined;
+      if (ended) return undefined;
       throw error;
     }
   }
