@@ -46,7 +46,8 @@ export interface LabOptions {
   /** Bytes, of every interface of the lab but the VMs' own; 1500 unless told. */
   mtu?: number;
   log: (line: string) => void;
-  qemu?: Host['qemu'];
+  /** The installed one unless told; another version comes from `ensureQemuTree`. One for both hosts, or one for each. */
+  qemu?: Host['qemu'] | Record<(typeof LAB_HOSTS)[number], Host['qemu']>;
 }
 
 /** A guest other than the lab's own. */
@@ -110,12 +111,14 @@ function networksOf(devices: LabOptions['devices']): string[] {
   return [...new Set([NETWORK, ...used])];
 }
 
+const HostQemu = z.object({ binary: z.string(), accelerator: z.enum(['tcg', 'kvm']) });
+
 /** What a later process needs to find a lab again. */
 const LabRecord = z.object({
   id: z.string(),
   directory: z.string(),
   devices: z.object({ a: z.array(z.string()), b: z.array(z.string()) }),
-  qemu: z.object({ binary: z.string(), accelerator: z.enum(['tcg', 'kvm']) }),
+  qemus: z.object({ a: HostQemu, b: HostQemu }),
   image: z.object({ id: z.string(), kernel: z.string(), initrd: z.string(), kernelVersion: z.string() }),
   cacheDir: z.string(),
   abilities: z.string().optional(),
@@ -146,7 +149,8 @@ export class Lab implements AsyncDisposable {
     this.networks = networksOf(record.devices);
     const host = (name: (typeof LAB_HOSTS)[number], index: number): Host => {
       const devices = record.devices[name].map(labDevice);
-      const { id: lab, directory, qemu, mtu } = record;
+      const { id: lab, directory, mtu } = record;
+      const qemu = record.qemus[name];
       return labHost({ lab, name, index, directory, qemu, devices, networks: this.networks, mtu });
     };
     this.hosts = { a: host('a', 0), b: host('b', 1) };
@@ -173,7 +177,7 @@ export class Lab implements AsyncDisposable {
         id,
         directory,
         devices,
-        qemu,
+        qemus: 'binary' in qemu ? { a: qemu, b: qemu } : qemu,
         image,
         cacheDir,
         mtu,

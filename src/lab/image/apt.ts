@@ -1,4 +1,4 @@
-/** Packages from the machine's own apt sources, without installing any and without rights. */
+/** Packages from the machine's own apt sources, or from given ones, without installing any and without rights. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exec } from '../../base/exec.ts';
@@ -8,6 +8,8 @@ import { type PackageVersion, parseSimulation } from './resolve.ts';
 export interface AptOptions {
   /** Directory of this process's own package lists, used where the machine has none or old ones. */
   ownLists: string;
+  /** Instead of the machine's sources: a file in the format of sources.list, and the release that its packages come from. */
+  sources?: { file: string; release: string };
   log: (line: string) => void;
   signal: AbortSignal | undefined;
 }
@@ -30,9 +32,18 @@ function listOptions(lists: string | undefined): string[] {
   return lists === undefined ? [] : ['-o', `Dir::State::Lists=${lists}`, '-o', 'Dir::Cache::pkgcache='];
 }
 
+function sourceOptions({ sources }: AptOptions): string[] {
+  if (sources === undefined) return [];
+  const { file, release } = sources;
+  return [
+    ...['-o', `Dir::Etc::SourceList=${file}`, '-o', 'Dir::Etc::SourceParts=/dev/null'],
+    ...['-o', `APT::Default-Release=${release}`, '-o', 'Acquire::Languages=none'],
+  ];
+}
+
 async function apt(args: readonly string[], options: AptOptions, cwd?: string): Promise<string> {
   try {
-    const result = await exec(['apt-get', ...DETACHED, ...args], {
+    const result = await exec(['apt-get', ...DETACHED, ...sourceOptions(options), ...args], {
       env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
       ...(cwd === undefined ? {} : { cwd }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -51,9 +62,10 @@ function simulate(packages: readonly string[], lists: string | undefined, option
   return apt(args, options).then(parseSimulation);
 }
 
-/** Fetches the lists of the machine's own sources into a directory of ours; what fails shows when they are used. */
+/** Fetches the lists of the sources into a directory of ours; what fails shows when they are used. */
 async function refreshOwnLists(options: AptOptions): Promise<void> {
-  options.log("the machine's package lists are missing or old: fetching lists for the image alone");
+  if (options.sources === undefined)
+    options.log("the machine's package lists are missing or old: fetching lists for the image alone");
   await mkdir(join(options.ownLists, 'partial'), { recursive: true });
   await apt([...listOptions(options.ownLists), 'update'], options);
 }
@@ -78,14 +90,19 @@ export async function downloadPackages(
     await apt([...listOptions(lists), 'download', ...exact], options, directory);
     return chosen;
   };
+  const fresh = async () => {
+    await refreshOwnLists(options);
+    return attempt(options.ownLists);
+  };
   try {
-    return await attempt(undefined);
+    // the machine's lists are of its own sources
+    return options.sources === undefined ? await attempt(undefined) : await fresh();
   } catch (error) {
     if (!isRefusal(error)) throw error;
+    if (options.sources !== undefined) throw packagesMissing(error);
     // No lists ("Unable to locate") and old lists (404) look the same from here: both are cured by fresh ones.
     try {
-      await refreshOwnLists(options);
-      return await attempt(options.ownLists);
+      return await fresh();
     } catch (again) {
       if (!isRefusal(again)) throw again;
       throw packagesMissing(error);
@@ -102,7 +119,7 @@ function packagesMissing(error: ShadowferryError): ShadowferryError {
   return new ShadowferryError(
     'TOOL_MISSING',
     {
-      tool: "a Debian package of the lab's guest",
+      tool: 'a Debian package of the lab',
       install: `Check apt's sources and the network, run "sudo apt-get update" and try again. apt said: ${said}`,
     },
     { cause: error },
