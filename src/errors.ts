@@ -553,7 +553,7 @@ export const CATALOGUE = {
   DEGRADED: {
     kind: 'degraded',
     what: 'VM "{vm}" runs on {host} without its direct device: {why}',
-    fix: 'Correct the cause and run "shadowferry attach {vm}" to try again.',
+    fix: 'Correct the cause and run "shadowferry attach {vm}" to try again (with daemons: at that of {host}).',
   },
   INTERNAL: {
     kind: 'internal',

@@ -209,6 +209,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
     registry: metrics.registry,
     destinations: options.destinations ?? ((name) => peers.get(name)),
     recover: options.recover ?? recoverMigration,
+    arrivals: half.arrivals,
   });
   const stopWork = () => work.stop(options.workMs ?? WORK_MS);
   undoing.add(stopWork);
@@ -220,7 +221,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
     devices: new DeviceService(config, ownership, pciNics),
     migrations,
     shadows: new ShadowService(shadows),
-    vms: new VmService(registry),
+    vms: new VmService(registry, (vm) => work.startedAnew(vm)),
     work,
     about: { version, host: config.host, startedMs: Date.now() },
     stopping: () => stopping,

@@ -72,11 +72,14 @@ export function degradedMigration(journal: Journal, vm: string): JournalMigratio
   return journal.notes(last.id).some(({ kind }) => kind === NOTE.reattached) ? undefined : last;
 }
 
+/** The reason that a degraded migration gave. */
+export const degradedWhy = (migration: JournalMigration): string =>
+  summaryOf(migration)?.error?.message ?? 'its device is missing';
+
 /** The error that says that a VM is degraded, with the reason that its migration gave. */
 export function degradedError(migration: JournalMigration): ShadowferryError {
   const { vm, destination: host } = migration;
-  const why = summaryOf(migration)?.error?.message ?? 'its device is missing';
-  return new ShadowferryError('DEGRADED', { vm, host, why });
+  return new ShadowferryError('DEGRADED', { vm, host, why: degradedWhy(migration) });
 }
 
 /** What was staged in a migration, the last of each NIC; none when it never came so far. */

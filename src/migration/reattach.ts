@@ -11,8 +11,9 @@ import { GIVEBACK_MS, giveInterfaceBack } from '../shadow/net/manager/manager.ts
 import type { NetShadow, Outcome } from '../shadow/net/model.ts';
 import { type OperationResult, verify } from '../shadow/net/verify.ts';
 import type { ShadowStore } from '../shadow/store/store.ts';
+import { type Arrivals, type Degraded, degradedOf, degradedVm } from './degraded.ts';
 import { endProgram } from './destination/settle.ts';
-import { degradedMigration, NOTE, type StagedNote, stagedOf } from './history.ts';
+import type { StagedNote } from './history.ts';
 import type { Journal } from './journal.ts';
 import { learn } from './knowledge.ts';
 import { plugAndReplay } from './plug.ts';
@@ -40,6 +41,8 @@ export interface Reattached {
 export interface ReattachOptions {
   vm: RunningVm;
   journal: Journal;
+  /** Where the VM may have come from another host's daemon. */
+  arrivals?: Arrivals | undefined;
   ownership: OwnershipStore;
   abilities: AbilityStore;
   /** Where the shadow of the device that came is kept. */
@@ -102,16 +105,13 @@ async function capture(vm: RunningVm, nic: NicSpec, staged: StagedNote, waitMs: 
   return captureShadow(vm.agent, staged.plan.match, standbyPciPath, signal);
 }
 
-/** The degraded migration, and what it staged by NIC. */
-interface Degraded {
-  id: string;
-  staged: ReadonlyMap<string, StagedNote>;
-}
+/** The degraded migration with what it staged, read once. */
+type Known = Omit<Degraded, 'staged'> & { staged: ReadonlyMap<string, StagedNote> };
 
 /** Whether the journal holds a step about the NIC that was done. */
-function isDone(options: ReattachOptions, { id, staged }: Degraded, name: string, nic: string): boolean {
+function isDone({ steps, staged }: Known, name: string, nic: string): boolean {
   const wanted = nicStepName(name, nic, staged.size > 1);
-  return options.journal.steps(id).some((step) => step.name === wanted && step.status === 'done');
+  return steps().some((step) => step.name === wanted && step.status === 'done');
 }
 
 const AGAIN = 'plug and replay again';
@@ -125,23 +125,21 @@ const nothing = (vm: RunningVm, nic: DirectNic): NicReattached => ({
 
 async function attachAndCompare(
   options: ReattachOptions,
-  degraded: Degraded,
+  degraded: Known,
   nic: DirectNic,
 ): Promise<NicReattached> {
   const { vm, ownership, abilities, say, limits = Limits.parse({}) } = options;
   const { name } = vm.qemu.spec;
   const host = vm.host.name;
   const plugged = await isPlugged(vm, nic);
-  const settled = ['remove the program from the guest', AGAIN].some((step) =>
-    isDone(options, degraded, step, nic.id),
-  );
+  const settled = ['remove the program from the guest', AGAIN].some((step) => isDone(degraded, step, nic.id));
   const staged = degraded.staged.get(nic.id);
   // a swap is about one NIC only
   if (plugged && (settled || staged === undefined)) return nothing(vm, nic);
   if (staged === undefined)
     throw new ShadowferryError('PROGRAM_LOST', { vm: name, why: `nothing was staged for ${nic.id}` });
   await ownership.claimDevice({ host, device: nic.direct.device, vm: name });
-  const missing = !plugged || !isDone(options, degraded, 'plug and replay', nic.id);
+  const missing = !plugged || !isDone(degraded, 'plug and replay', nic.id);
   const program = await findProgram(vm, nic.id, PROGRAM_MS).then(
     () => true,
     (error: unknown) => {
@@ -182,10 +180,10 @@ async function attachAndCompare(
 /** One after the other, as a NIC that does not come must not keep another away. @throws the first failure, at the end */
 async function reattachEach(
   options: ReattachOptions,
-  degraded: Degraded,
+  degraded: Known,
   nics: readonly DirectNic[],
 ): Promise<NicReattached[]> {
-  const { journal } = options;
+  const { journal } = degraded;
   const done: NicReattached[] = [];
   const failures: unknown[] = [];
   for (const nic of nics) {
@@ -210,10 +208,10 @@ async function reattachEach(
  * @throws DEGRADED when it does not work this time either, PROGRAM_LOST when there is nothing left to replay.
  */
 export async function reattach(options: ReattachOptions): Promise<Reattached> {
-  const { vm, journal } = options;
+  const { vm, journal, arrivals } = options;
   const { name } = vm.qemu.spec;
   const nics = directNics(vm.qemu.spec);
-  const degraded = degradedMigration(journal, name);
+  const degraded = degradedOf(name, journal, arrivals);
   if (degraded === undefined) {
     for (const nic of nics) {
       if (await isPlugged(vm, nic)) continue;
@@ -223,14 +221,13 @@ export async function reattach(options: ReattachOptions): Promise<Reattached> {
     return { nics: nics.map((nic) => nothing(vm, nic)) };
   }
   try {
-    const staged = stagedOf(journal, degraded.id);
-    const done = await reattachEach(options, { id: degraded.id, staged }, nics);
+    const done = await reattachEach(options, { ...degraded, staged: degraded.staged() }, nics);
     const reasons = done.map(({ nic, reason }) => `${nic}: ${reason}`);
-    journal.note(degraded.id, NOTE.reattached, reasons.join('; '));
+    degraded.mended(reasons.join('; '));
     return { migration: degraded.id, nics: done };
   } catch (error) {
     if (error instanceof ShadowferryError && error.code === 'PROGRAM_LOST') throw error;
     const why = reasonOf(error);
-    throw new ShadowferryError('DEGRADED', { vm: name, host: vm.host.name, why }, { cause: error });
+    throw degradedVm({ vm: name, host: vm.host.name, why }, error);
   }
 }

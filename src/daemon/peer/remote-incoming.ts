@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { raceSignal } from '../../base/deadline.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import type { Attached, Incoming, NicSettled, StagedNic } from '../../migration/destination/destination.ts';
+import { errorOf } from '../../migration/incoming/error-text.ts';
 import type { AttachedText, ErrorText, SettledText, Told } from '../../migration/incoming/wire-model.ts';
 import { PHASES } from '../../migration/machine.ts';
 import type { IncomingState } from '../../migration/protocol/incoming.ts';
@@ -11,7 +12,7 @@ import { decide, type RunLog, warn } from '../../migration/run.ts';
 import type { Ownership } from '../../ownership/store.ts';
 import { NEWS_MS, PEER_API } from '../api/contract-peer.ts';
 import type { PeerLink } from './link.ts';
-import { attachedOf, errorOf, settledOf, stagedText } from './told.ts';
+import { attachedOf, settledOf, stagedText } from './told.ts';
 
 /** Between two questions to a daemon that does not answer, ms. */
 const AGAIN_MS = 200;

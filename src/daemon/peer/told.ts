@@ -1,21 +1,12 @@
 /** What a destination told, as the coordinator's own words. Pure. */
-import { isErrorCode, ShadowferryError } from '../../errors.ts';
 import type { Attached, NicSettled, Order, StagedNic } from '../../migration/destination/destination.ts';
+import { errorOf } from '../../migration/incoming/error-text.ts';
 import type {
   AttachedText,
-  ErrorText,
   OrderText,
   SettledText,
   StagedText,
 } from '../../migration/incoming/wire-model.ts';
-
-/** An error as if it had been met here; one that this program does not know is told as it came. */
-export function errorOf({ code, params }: ErrorText): ShadowferryError {
-  if (isErrorCode(code)) return new ShadowferryError(code, params);
-  return new ShadowferryError('MIGRATION_FAILED', {
-    why: `the destination says ${code} ${JSON.stringify(params)}`,
-  });
-}
 
 export function attachedOf({ replayed, failed }: AttachedText): Attached {
   return {

@@ -54,9 +54,12 @@ export function specOf({ replace: _, ...definition }: VmDefinition): VmSpec {
 
 export class VmService {
   readonly #registry: VmRegistry;
+  readonly #startedAnew: (vm: string) => void;
 
-  constructor(registry: VmRegistry) {
+  /** @param startedAnew told of a VM that was booted: it has its devices, whatever it lacked before */
+  constructor(registry: VmRegistry, startedAnew: (vm: string) => void) {
     this.#registry = registry;
+    this.#startedAnew = startedAnew;
   }
 
   list(query: Paging & { state?: Vm['state'] | undefined }): Page<Vm> {
@@ -105,6 +108,7 @@ export class VmService {
   /** @throws FORBIDDEN for an override by one who is no administrator, and what `startVm` throws */
   async start(name: string, why: string | undefined, by: Principal | undefined): Promise<Changed> {
     const { reason } = await startVm(this.#registry, name, this.#override(why, by));
+    this.#startedAnew(name);
     return this.#changed(name, reason);
   }
 

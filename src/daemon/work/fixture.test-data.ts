@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { ShadowferryError } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
+import type { Arrivals } from '../../migration/degraded.ts';
 import { Journal } from '../../migration/journal.ts';
 import { initialState, transition } from '../../migration/machine.ts';
 import type { RecoverMigration } from '../../migration/recovery/model.ts';
@@ -169,7 +170,12 @@ export const otherHosts: Destinations = (name) => {
 /** Makes one in a directory, which may be that of one that was killed. */
 export async function makeWork(
   t: { after: TestContext['after'] },
-  options: { directory?: string; limits?: Partial<WorkOptions['limits']>; recover?: RecoverMigration } = {},
+  options: {
+    directory?: string;
+    limits?: Partial<WorkOptions['limits']>;
+    recover?: RecoverMigration;
+    arrivals?: Arrivals;
+  } = {},
 ): Promise<Rig> {
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'sf-work-'));
   if (options.directory === undefined) t.after(() => rmSync(directory, { recursive: true, force: true }));
@@ -192,6 +198,7 @@ export async function makeWork(
     ...{ host, paths, vms, destinations: otherHosts, ownership, shadows, publish, registry },
     limits: { outgoing: 2, link: 2, waiting: 50, waitingPerPrincipal: 50, ...options.limits },
     recover: options.recover ?? never,
+    arrivals: options.arrivals,
     engines: engines(scripts),
     abilities: new AbilityStore(join(directory, 'abilities.json')),
     log: pino({ level: 'silent' }),

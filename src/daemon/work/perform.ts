@@ -1,9 +1,10 @@
 /** Performs one attempt of a job with the engines of migrations and swaps, and says how it came out. */
 import { deadline } from '../../base/deadline.ts';
 import { ShadowferryError, toShadowferryError } from '../../errors.ts';
+import { type Arrivals, degradedOf, degradedVm } from '../../migration/degraded.ts';
 import type { DestinationHost } from '../../migration/destination/destination.ts';
 import { migrateVm } from '../../migration/engine.ts';
-import { degradedError, degradedMigration, refuseBusy } from '../../migration/history.ts';
+import { refuseBusy } from '../../migration/history.ts';
 import type { Journal } from '../../migration/journal.ts';
 import type { DestinationPeer } from '../../migration/protocol/peer.ts';
 import type { MigrationRequest } from '../../migration/request.ts';
@@ -61,6 +62,8 @@ export interface PerformDependencies {
   destination: (name: string) => DestinationHost & DestinationPeer;
   /** A connection of its own to the journal: how it waits for the disk is the business of one migration. */
   openJournal: () => Journal;
+  /** What came here from other hosts. */
+  arrivals?: Arrivals | undefined;
   ownership: OwnershipStore;
   abilities: AbilityStore;
   shadows: ShadowStore;
@@ -131,7 +134,7 @@ export async function performMigration(
   how: Pick<Attempt, 'id' | 'cancel' | 'confirm'> & { teller: Pick<Teller, 'emit'> },
   ended: (result: MigrationResult) => void,
 ): Promise<MigrationResult> {
-  const { engines, vms, openJournal, ownership, abilities, shadows, metrics } = dependencies;
+  const { arrivals, engines, vms, openJournal, ownership, abilities, shadows, metrics } = dependencies;
   const { id, cancel, confirm, teller } = how;
   const destination = dependencies.destination(request.destination);
   const why = `migration ${id} to ${request.destination}`;
@@ -142,8 +145,8 @@ export async function performMigration(
       const journal = openJournal();
       try {
         refuseBusy(journal, request.vm);
-        const degraded = degradedMigration(journal, request.vm);
-        if (degraded !== undefined) throw degradedError(degraded);
+        const degraded = degradedOf(request.vm, journal, arrivals);
+        if (degraded !== undefined) throw degradedVm(degraded);
         const { result, destinationVm } = await engines.migrate(request, {
           ...{ id, journal, ownership, abilities, shadows, source, destination, cancel, confirm },
           peer: destination,

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { ShadowferryError } from '../../errors.ts';
+import { IncomingJournal } from '../../migration/incoming/journal.ts';
 import { parseRequest } from '../../migration/request.ts';
 import { ASKER, makeWork, type Rig, takenBack, untilEnded } from './fixture.test-data.ts';
 import { whyAgain } from './perform.ts';
@@ -281,4 +285,24 @@ test('twenty at once over eight VMs all come through, and the limits hold', LIMI
   rig.work.start();
   for (const id of ids) assert.equal((await untilEnded(rig, id)).ending, 'completed');
   assert.equal(most, 3);
+});
+
+test('a VM that came without its device is not sent on, until it has it or was booted', LIMIT, async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'sf-arrivals-'));
+  const arrivals = new IncomingJournal(join(directory, 'incoming.db'));
+  t.after(() => {
+    arrivals.dispose();
+    rmSync(directory, { recursive: true });
+  });
+  const rig = await makeWork(t, { arrivals });
+  await boot(rig, 'web1');
+  const state = { kind: 'settled', degraded: true } as const;
+  const handOver = { id: 'm1', vm: 'web1', source: 'beta', destination: 'alpha', epoch: 1 };
+  arrivals.open(handOver, undefined, state, 'it came without its device');
+  rig.work.start();
+  const refused = await untilEnded(rig, await rig.work.migrate(to('web1'), HOW, ASKER));
+  assert.deepEqual([refused.ending, refused.error?.code], ['rolled-back', 'DEGRADED']);
+  rig.work.startedAnew('web1');
+  const moved = await untilEnded(rig, await rig.work.migrate(to('web1'), HOW, ASKER));
+  assert.equal(moved.ending, 'completed');
 });

@@ -4,6 +4,7 @@ import type { Registry } from 'prom-client';
 import { deadline } from '../../base/deadline.ts';
 import { type ErrorCode, reasonOf, ShadowferryError } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
+import { type Arrivals, degradedOf } from '../../migration/degraded.ts';
 import type { DestinationHost } from '../../migration/destination/destination.ts';
 import { refuseBusy } from '../../migration/history.ts';
 import { newId } from '../../migration/id.ts';
@@ -54,6 +55,8 @@ export interface WorkOptions {
   vms: Vms;
   destinations: Destinations;
   recover: RecoverMigration;
+  /** What came here from other hosts, for who mends what is left of it. */
+  arrivals?: Arrivals | undefined;
   engines?: Engines;
   ownership: OwnershipStore;
   abilities: AbilityStore;
@@ -99,8 +102,8 @@ export class Work implements JobView {
     this.#store = new JobStore(paths.queue);
     this.#journal = new Journal(paths.journal);
     const openJournal = () => new Journal(paths.journal);
-    const { engines = ENGINES } = options;
-    const common = { engines, ownership, abilities, shadows, metrics: this.metrics };
+    const { engines = ENGINES, arrivals } = options;
+    const common = { arrivals, engines, ownership, abilities, shadows, metrics: this.metrics };
     this.#performing = { ...common, host: host.name, vms, destination: destinations, openJournal };
     this.#recoveries = new Recoveries({
       ...{ vms, recover, openJournal, publish, log, metrics: this.metrics },
@@ -191,18 +194,30 @@ export class Work implements JobView {
 
   /** Tries again to give a VM its devices. @throws VM_BUSY, MIGRATION_BUSY, DEGRADED, PROGRAM_LOST */
   async attach(vm: string, attachMs: number): Promise<Reattachment> {
-    const { ownership, abilities, shadows } = this.#options;
+    const { arrivals, ownership, abilities, shadows } = this.#options;
     const limits = Limits.parse({ attachMs });
     const said: string[] = [];
     const done = await this.#options.vms.hold(vm, 'attach', async (running) => {
       refuseBusy(this.#journal, vm);
       const say = (line: string) => void said.push(line);
-      return reattach({ vm: running, journal: this.#journal, ownership, abilities, shadows, limits, say });
+      const journals = { journal: this.#journal, arrivals };
+      return reattach({ ...{ vm: running, ownership, abilities, shadows, limits, say }, ...journals });
     });
     return {
       ...{ vm, migration: done.migration ?? null, said },
       nics: done.nics.map(({ outcomes, ...nic }) => ({ ...nic, outcomes })),
     };
+  }
+
+  /** A VM was booted here with its devices: nothing is left of a move that had left it without. */
+  startedAnew(vm: string): void {
+    const degraded = degradedOf(vm, this.#journal, this.#options.arrivals);
+    try {
+      degraded?.mended('the VM was started anew');
+    } catch (error) {
+      // it runs with all that it has; `attach` finds nothing missing
+      this.#options.log.warn({ err: error, vm }, 'the journal still calls the VM degraded');
+    }
   }
 
   /** @throws CANCEL_LATE for what is not in this process's hands */

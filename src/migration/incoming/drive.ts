@@ -27,8 +27,9 @@ import {
   standingOf,
 } from '../protocol/record.ts';
 import type { RunningVm } from '../vm.ts';
+import { errorText } from './error-text.ts';
 import type { IncomingHands, OrderedEntry, QemuLook } from './hands.ts';
-import { errorText, type Story } from './story.ts';
+import type { Story } from './story.ts';
 import type { StagedText } from './wire-model.ts';
 
 /** Waits of the destination's half, ms; none of them decides by itself. */

@@ -151,6 +151,17 @@ export class IncomingJournal implements StepJournal {
     return row === undefined ? undefined : Row.parse(row);
   }
 
+  /** The migration by which a VM came here last, whole or degraded. */
+  lastArrival(vm: string): IncomingEntry | undefined {
+    const row = this.#db
+      .prepare(
+        `SELECT * FROM incoming WHERE vm = ? AND json_extract(state, '$.kind') = 'settled'
+         ORDER BY created DESC, id DESC LIMIT 1`,
+      )
+      .get(vm);
+    return row === undefined ? undefined : Row.parse(row);
+  }
+
   /** Those under way, the oldest first. */
   openEntries(): IncomingEntry[] {
     return this.#db

@@ -19,9 +19,9 @@ import type { JournalStep } from '../journal.ts';
 import { findProgram } from '../reattach.ts';
 import { type RunLog, waitAfter } from '../run.ts';
 import { disconnectVm, findVm, isPlugged, type RunningVm } from '../vm.ts';
+import { errorText } from './error-text.ts';
 import type { HandsEvents, IncomingHands, OrderedEntry, QemuLook } from './hands.ts';
 import type { IncomingJournal } from './journal.ts';
-import { errorText } from './story.ts';
 import type { AttachedText, OrderText, SettledText } from './wire-model.ts';
 
 /** For QEMU's monitor, ms. */

@@ -1,16 +1,13 @@
 /** What is told of one incoming migration, in its order: kept in memory while it runs, and in the journal. */
 import { nowMs } from '../../base/clock.ts';
-import { reasonOf, type ShadowferryError } from '../../errors.ts';
+import { reasonOf } from '../../errors.ts';
 import type { MigrationEvent } from '../events.ts';
 import type { Phase } from '../machine.ts';
 import type { IncomingState } from '../protocol/incoming.ts';
 import type { RunLog } from '../run.ts';
 import { Timeline } from '../timeline.ts';
 import type { IncomingJournal } from './journal.ts';
-import type { ErrorText, Telling, Told } from './wire-model.ts';
-
-/** An error as it is sent. */
-export const errorText = ({ code, params }: ShadowferryError): ErrorText => ({ code, params });
+import type { Telling, Told } from './wire-model.ts';
 
 /** A timeline whose marks and steps are told, for the coordinator to put them into its own. */
 class ToldTimeline extends Timeline {
