@@ -1,6 +1,9 @@
-/** A real guest under a real daemon: started, found again after a kill, adopted, and never run against its record. */
+/**
+ * A real guest under a real daemon: started, found again after a kill, adopted, never run against its record, and given
+ * other devices while connections live.
+ */
 import assert from 'node:assert/strict';
-import { rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { cacheDirectory } from '../../src/base/cache-dir.ts';
@@ -9,6 +12,9 @@ import { exec } from '../../src/base/exec.ts';
 import { findProgram } from '../../src/base/find-program.ts';
 import { API } from '../../src/daemon/api/contract.ts';
 import type { VmDetail } from '../../src/daemon/api/model-vms.ts';
+import { QmpClient } from '../../src/hypervisor/qmp/client.ts';
+import { deviceDel } from '../../src/hypervisor/qmp/commands.ts';
+import { shadowferry } from '../../src/lab/daemon-process.ts';
 import { LabDaemons, type LabHostName } from '../../src/lab/daemons.ts';
 import { GUEST_ADDRESS, guestSetup } from '../../src/lab/guest-setup.ts';
 import { ensureGuestImage } from '../../src/lab/image/image.ts';
@@ -16,10 +22,25 @@ import { guestKernelArgs } from '../../src/lab/image/kernel-args.ts';
 import { READY_LINE, SETUP_FW_CFG } from '../../src/lab/image/services.ts';
 import { NETWORK } from '../../src/lab/lab.ts';
 import { listLeftovers } from '../../src/lab/network/network.ts';
+import { startProbes, UNHURRIED } from '../../src/lab/probe/probes.ts';
+import { assertSurvived } from './migrating.ts';
 
 const skip = findProgram('etcd') === undefined && 'there is no etcd on this machine';
 const MAC = '52:54:00:5f:00:10';
 const WEB1 = { params: { vm: 'web1' }, query: {} };
+
+/** QEMU with one more monitor, as another program of an operator may have one. */
+const OUTSIDE_MONITOR = `#!/bin/sh
+directory=
+for word do
+  case $word in
+    socket,id=mon0,path=*) directory=\${word#*path=} directory=\${directory%%/qmp.sock*} ;;
+  esac
+done
+[ -z "$directory" ] || set -- "$@" -mon chardev=outside0,mode=control \\
+  -chardev "socket,id=outside0,path=$directory/outside.sock,server=on,wait=off"
+exec qemu-system-x86_64 "$@"
+`;
 
 describe('a VM under daemons', { skip }, () => {
   let lab: LabDaemons;
@@ -39,14 +60,23 @@ describe('a VM under daemons', { skip }, () => {
   before(async () => {
     const cacheDir = cacheDirectory();
     const { kernel, initrd } = await ensureGuestImage({ cacheDir, log: () => {} });
-    lab = await LabDaemons.create({ devices: { a: ['e1000e'], b: ['vmxnet3'] }, members: 1 });
+    lab = await LabDaemons.create({
+      devices: { a: ['e1000e', 'vmxnet3'], b: ['vmxnet3'] },
+      members: 1,
+      qemu: (_, directory) => {
+        const program = join(directory, 'qemu');
+        writeFileSync(program, OUTSIDE_MONITOR);
+        chmodSync(program, 0o755);
+        return program;
+      },
+    });
     const setup = join(lab.directory, 'setup.sh');
     writeFileSync(setup, guestSetup({ mac: MAC }));
     firmwareFiles = [{ name: SETUP_FW_CFG, path: setup }];
     const body = {
       ...{ name: 'web1', memoryMiB: 192, firmwareFiles },
       boot: { kernel, initrd, append: guestKernelArgs() },
-      nics: [{ id: 'net0', mac: MAC, network: NETWORK, device: 'nic0' }],
+      nics: [{ id: 'net0', mac: MAC, network: NETWORK, device: 'nic0', standby: 'virtio' as const }],
     };
     await client().call(API.defineVm, { params: {}, query: {}, body });
   });
@@ -79,7 +109,7 @@ describe('a VM under daemons', { skip }, () => {
     assert.deepEqual([found.state, found.pid, found.why, found.epoch], ['running', pid, null, 1]);
   });
 
-  test('adopted by its monitor it can do all that it could, and what it lacks is said', async () => {
+  test('adopted by its monitor it can do all that it could', async () => {
     await lab.daemons.a.stop();
     assert.ok(await answers(), 'a graceful stop leaves it running');
     const { state } = lab.places.a;
@@ -94,10 +124,8 @@ describe('a VM under daemons', { skip }, () => {
     const vm = await client().call(API.adoptVm, { params: {}, query: {}, body });
     const abilities = new Map(vm.adopted?.abilities.map((each) => [each.what, each]));
     assert.equal(vm.adopted?.whole, true, JSON.stringify(vm.adopted));
-    for (const what of ['guest', 'shadow', 'swap', 'migrate', 'start'])
+    for (const what of ['guest', 'shadow', 'swap', 'bridge', 'migrate', 'start'])
       assert.equal(abilities.get(what)?.can, true, JSON.stringify(abilities.get(what)));
-    assert.equal(abilities.get('bridge')?.can, false);
-    assert.match(abilities.get('bridge')?.reason ?? '', /net0 has no standby/);
     assert.equal(vm.nics[0]?.model, 'e1000e');
     assert.ok(await answers());
   });
@@ -118,6 +146,55 @@ describe('a VM under daemons', { skip }, () => {
     assert.ok(await answers());
   });
 
+  /** Has it done by the command line, asking the daemon, under the eyes of probes. */
+  async function underTraffic(...args: readonly string[]): Promise<void> {
+    const probes = startProbes({ enter: lab.outside([]), target: GUEST_ADDRESS, ...UNHURRIED });
+    try {
+      await probes.ready;
+      const done = await exec(shadowferry([...args, '--json', '--host', lab.daemons.a.socket]), {
+        allowFailure: true,
+      });
+      assert.equal(done.code, 0, done.stdout + done.stderr);
+      assertSurvived(await probes.stop());
+    } finally {
+      probes.kill();
+    }
+  }
+  const claimed = async () =>
+    (await client().call(API.listDevices, { params: {}, query: {} })).items
+      .filter(({ claimedBy }) => claimedBy !== null)
+      .map(({ id }) => id);
+
+  for (const [continuity, device, model] of [
+    ['replay', 'nic1', 'vmxnet3'],
+    ['hold', 'nic0', 'e1000e'],
+    ['bridge', 'nic1', 'vmxnet3'],
+  ] as const) {
+    test(`its device gives way to another one, with ${continuity}`, async () => {
+      await underTraffic('swap', 'web1', '--with', device, '--continuity', continuity);
+      const { nics, busy } = await look();
+      assert.deepEqual([nics[0]?.device, nics[0]?.model, busy], [device, model, null]);
+      assert.deepEqual(await claimed(), [device]);
+      const [last] = (await client().call(API.listMigrations, { params: {}, query: { limit: 1 } })).items;
+      assert.deepEqual([last?.kind, last?.ending], ['swap', 'completed']);
+    });
+  }
+
+  test('a device that is pulled without a word is replaced by a spare', async () => {
+    const path = join(lab.places.a.state, 'vms', 'web1', 'outside.sock');
+    const signal = deadline('the removal', 60_000);
+    const outside = await QmpClient.connect({ path, name: 'outside', signal });
+    const gone = outside.waitFor('DEVICE_DELETED', { signal });
+    await deviceDel(outside, 'dev-net0');
+    await gone.promise;
+    await outside.close();
+    assert.ok(await answers(), 'over its standby');
+    await underTraffic('rescue', 'web1', '--with', 'nic0');
+    assert.equal((await look()).nics[0]?.model, 'e1000e');
+    assert.deepEqual(await claimed(), ['nic0']);
+    await underTraffic('attach', 'web1'); // nothing is missing, which is said and no error
+  });
+
   test('each host knows of the other that it is alive', async () => {
     const { items } = await client().call(API.listHosts, { params: {}, query: {} });
     assert.deepEqual(
@@ -134,10 +211,6 @@ describe('a VM under daemons', { skip }, () => {
     assert.equal(stopped.state, 'stopped');
     const links = await exec(['ip', '-n', lab.netns('a'), '-br', 'link']);
     assert.doesNotMatch(links.stdout, /^sf[ds]/m);
-    const { items } = await client().call(API.listDevices, { params: {}, query: {} });
-    assert.deepEqual(
-      items.map(({ claimedBy }) => claimedBy),
-      [null],
-    );
+    assert.deepEqual(await claimed(), []);
   });
 });
