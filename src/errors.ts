@@ -555,6 +555,27 @@ export const CATALOGUE = {
     what: 'VM "{vm}" runs on {host} without its direct device: {why}',
     fix: 'Correct the cause and run "shadowferry attach {vm}" to try again (with daemons: at that of {host}).',
   },
+  // the versioned transfer
+  MISSING_PAGES: {
+    kind: 'missing',
+    what: 'this host keeps no pages of the VM "{vm}"',
+    fix: 'Nothing needs to be done: all of its memory is sent. Pages are kept when a VM leaves by a versioned transfer.',
+  },
+  PAGES_DAMAGED: {
+    kind: 'failed',
+    what: 'kept pages are damaged ({what}): {why}',
+    fix: 'They are not used. Delete them, and look at the disk or the memory that held them.',
+  },
+  TRANSFER_PROTOCOL: {
+    kind: 'failed',
+    what: 'the other end of the transfer says what cannot be: {why}',
+    fix: 'The VM runs on the source. Both hosts should have the same version of Shadowferry; if they have, report it.',
+  },
+  TRANSFER_LINK_LOST: {
+    kind: 'timeout',
+    what: 'the link of the transfer was away for more than {ms} ms: {why}',
+    fix: 'Look at the network between the hosts and migrate again.',
+  },
   INTERNAL: {
     kind: 'internal',
     what: 'internal error: {why}',
