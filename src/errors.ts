@@ -381,6 +381,12 @@ export const CATALOGUE = {
     fix: 'Wait for the time that the header "retry-after" says; limits.requestsPerSecond of the configuration sets it.',
     status: 429,
   },
+  HAND_OVER_FIRST: {
+    kind: 'refused',
+    what: 'a VM is being handed over, and its traffic waits for this daemon: other requests come after it',
+    fix: 'Ask again in {seconds} s; who asks less often is answered meanwhile.',
+    status: 503,
+  },
   STREAMS_LIMITED: {
     kind: 'refused',
     what: '"{principal}" has {max} streams of events open already',

@@ -18,10 +18,12 @@ import { ownershipOf, statePaths } from './config/read.ts';
 import { openDaemonDatabase } from './http/database.ts';
 import { EventLog } from './http/event-log.ts';
 import { EventHub } from './http/event-stream.ts';
+import { Gate } from './http/gate.ts';
 import { Idempotency } from './http/idempotency.ts';
 import { openListeners, type Times } from './http/listeners.ts';
 import { makeMetrics } from './http/metrics.ts';
 import { makeApp } from './http/server.ts';
+import { urgencyOf } from './http/urgent.ts';
 import { lockState } from './lock.ts';
 import { type Half, openHalf } from './peer/half.ts';
 import { factsOf } from './pki/certificate.ts';
@@ -161,7 +163,10 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
     metrics.streamsDropped.inc(),
   );
   undoing.add(() => hub.close());
+  const gate = new Gate();
   const publish = (type: string, data: Record<string, unknown>) => {
+    const about = urgencyOf(type, data);
+    if (about !== undefined) gate.urgent(about.id, about.urgent);
     metrics.events.inc({ type });
     try {
       hub.publish(type, data);
@@ -234,6 +239,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
     peer: half.handlers,
     identities: { tokens, revoked, peers: new Set(config.peers.map(({ name }) => name)), nowMs: Date.now },
     hub,
+    gate,
     idempotency,
     metrics,
     log,
@@ -256,6 +262,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   );
   undoing.add(async () => {
     stopping = true;
+    gate.close();
     hub.close();
     await listeners.close(options.graceMs ?? GRACE_MS);
   });

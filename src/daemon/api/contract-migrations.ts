@@ -110,7 +110,7 @@ export const MIGRATION_CALLS = {
   cancelMigration: post(
     '/v1/migrations/{id}/cancel',
     {
-      ...begins,
+      ...{ ...begins, atOnce: true },
       summary:
         'Cancel: one that waits ends at once, one that is under way goes back unless it was handed over',
     },
@@ -118,7 +118,7 @@ export const MIGRATION_CALLS = {
   ),
   confirmMigration: post(
     '/v1/migrations/{id}/confirm',
-    { ...begins, summary: 'Let one go on that waits before its hand-over' },
+    { ...begins, atOnce: true, summary: 'Let one go on that waits before its hand-over' },
     { params: ById, body: Nothing, answer: Migration },
   ),
   swapDevice: post(

@@ -34,12 +34,12 @@ export const Paged = z.strictObject(Paging);
 /** A call that changes something; with an idempotency key it acts once. */
 export function post<P extends z.ZodType, B extends z.ZodType, A extends z.ZodType>(
   path: string,
-  about: { tag: string; summary: string; needs: Endpoint['needs']; status?: Endpoint['status'] },
+  about: Pick<Endpoint, 'tag' | 'summary' | 'needs' | 'atOnce'> & { status?: Endpoint['status'] },
   shapes: { params: P; body: B; answer: A },
 ) {
-  const { tag, summary, needs, status = 200 } = about;
+  const { tag, summary, needs, status = 200, atOnce = false } = about;
   return {
     ...({ method: 'POST', idempotent: true, query: Nothing } as const),
-    ...{ path, tag, summary, needs, status, ...shapes },
+    ...{ path, tag, summary, needs, status, atOnce, ...shapes },
   };
 }

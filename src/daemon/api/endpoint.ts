@@ -26,6 +26,8 @@ export interface Endpoint<
   status: 200 | 201 | 202;
   /** Takes an idempotency key: the same key with the same request acts once. */
   idempotent: boolean;
+  /** Answered at once also while a VM is handed over: it is about that. */
+  atOnce?: boolean;
   /** Most bytes of a body, where it is not `BODY_BYTES`. */
   bodyBytes?: number;
 }

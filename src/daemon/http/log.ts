@@ -3,7 +3,10 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 
 const SECRET = ['authorization', 'token', 'secret', 'key', 'password', 'cookie'];
 
-/** @param to where lines go; standard output when left out */
+/** Lines that wait for a reader of the log, bytes; more than that are lost, and the daemon lives. */
+const WAITING_BYTES = 16 * 1024 * 1024;
+
+/** @param to where lines go; standard output when left out: without waiting for it, and what waits is written at the end of the process */
 export function makeLog(level: string, host: string, to?: DestinationStream): Logger {
   const options = {
     level,
@@ -22,5 +25,5 @@ export function makeLog(level: string, host: string, to?: DestinationStream): Lo
           : { message: String(error) },
     },
   };
-  return to === undefined ? pino(options) : pino(options, to);
+  return pino(options, to ?? pino.destination({ sync: false, maxLength: WAITING_BYTES }));
 }

@@ -19,9 +19,11 @@ import { apiDocument } from '../api/openapi.ts';
 import { addressOf, type Identities, identify, type Principal } from '../auth/principal.ts';
 import { includes } from '../auth/roles.ts';
 import type { EventHub } from './event-stream.ts';
+import { type Gate, RETRY_SECONDS } from './gate.ts';
 import { Idempotency } from './idempotency.ts';
 import type { Metrics } from './metrics.ts';
 import { catalogued, mismatchesOf, problemOf, RequestMismatch } from './problem.ts';
+import { RequestLog } from './request-log.ts';
 
 /** Bodies are small: what is larger is no request of ours. */
 export const BODY_BYTES = 1024 * 1024;
@@ -35,6 +37,8 @@ export interface AppOptions {
   peer?: PeerHandlers | undefined;
   identities: Identities;
   hub: EventHub;
+  /** Through which requests come in. */
+  gate: Gate;
   idempotency: Idempotency;
   metrics: Metrics;
   log: Logger;
@@ -52,6 +56,19 @@ interface Caller {
 
 const forPeers = (request: FastifyRequest) => request.routeOptions.config.needs === 'peer';
 
+/** Whether somebody who may ask it asks what a migration waits for. */
+function isAhead(request: FastifyRequest): boolean {
+  const { needs, atOnce = false } = request.routeOptions.config;
+  if (needs === undefined || !(atOnce || needs === 'peer')) return false;
+  const { principal } = callers.get(request) ?? {};
+  return principal !== undefined && mayAsk(principal, needs);
+}
+
+function mayAsk({ role, peer }: Principal, needed: Needs): boolean {
+  if (needed === 'anyone') return true;
+  return needed === 'peer' ? peer !== undefined : includes(role, needed);
+}
+
 /** Who asked, for as long as the request lives. */
 const callers = new WeakMap<FastifyRequest, Caller>();
 
@@ -63,7 +80,7 @@ function authorize(request: FastifyRequest, needed: Needs): Principal | undefine
   if (needed === 'anyone') return principal;
   if (principal === undefined)
     throw refused ?? new ShadowferryError('UNAUTHENTICATED', { why: 'nothing says it' });
-  if (needed === 'peer' ? principal.peer !== undefined : includes(principal.role, needed)) return principal;
+  if (mayAsk(principal, needed)) return principal;
   const { name, role } = principal;
   throw new ShadowferryError('FORBIDDEN', { principal: name, role, needed });
 }
@@ -103,11 +120,12 @@ function view(url: string, operation: string) {
 
 /** Makes the server. It listens nowhere yet; `app.routing` takes requests once it is ready. */
 export async function makeApp(options: AppOptions) {
-  const { handlers, identities, hub, idempotency, metrics, log } = options;
+  const { handlers, identities, hub, gate, idempotency, metrics, log } = options;
   const loggerInstance: FastifyBaseLogger = log;
   const app = fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
+    childLoggerFactory: (logger) => logger, // nobody writes with one of a request: each costs
     bodyLimit: BODY_BYTES,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
@@ -125,6 +143,7 @@ export async function makeApp(options: AppOptions) {
     if (known.status >= 500) log.error({ err: error, requestId: request.id }, 'request failed');
     metrics.refused.inc({ code: known.code });
     if (known.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer realm="shadowferry"');
+    if (known.code === 'HAND_OVER_FIRST') reply.header('retry-after', RETRY_SECONDS);
     if (known.code === 'BODY_TOO_LARGE') reply.header('connection', 'close');
     reply
       .code(known.status)
@@ -133,6 +152,7 @@ export async function makeApp(options: AppOptions) {
       .send(JSON.stringify(problemOf(known, request.id)));
   }
 
+  const requestLog = new RequestLog(log);
   app.addHook('onRequest', async (request, reply) => {
     const caller: Caller = {};
     callers.set(request, caller);
@@ -147,6 +167,7 @@ export async function makeApp(options: AppOptions) {
     } catch (error) {
       caller.refused = error;
     }
+    if (!isAhead(request)) await gate.enter(nameOf(request));
   });
   await app.register(rateLimit, {
     global: true,
@@ -164,24 +185,17 @@ export async function makeApp(options: AppOptions) {
     metrics.requests.inc({ operation, status: String(reply.statusCode) });
     metrics.durations.observe({ operation }, reply.elapsedTime / 1000);
     const { method, id: requestId } = request;
-    const line = {
-      requestId,
-      method,
-      operation,
-      status: reply.statusCode,
-      principal: nameOf(request),
-      ms: Math.round(reply.elapsedTime),
-    };
-    if (operation === 'health' || operation === 'metrics') log.debug(line, 'request');
-    else log.info(line, 'request');
+    const { statusCode: status, elapsedTime } = reply;
+    requestLog.answered({ requestId, method, operation, status, principal: nameOf(request), elapsedTime });
   });
+  app.addHook('onClose', async () => requestLog.close());
 
   function mount(operation: string, { endpoint, prepare }: Bound): void {
-    const { method, path, needs, idempotent, status, bodyBytes = BODY_BYTES } = endpoint;
+    const { method, path, needs, idempotent, status, atOnce = false, bodyBytes = BODY_BYTES } = endpoint;
     app.route({
       method,
       url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
-      config: { operation, needs },
+      config: { operation, needs, atOnce },
       bodyLimit: bodyBytes,
       // before the body is read: who may not ask may not send either
       preParsing: async (request) => {
@@ -309,5 +323,6 @@ declare module 'fastify' {
     /** Name of the call, for figures and logs. */
     operation?: string;
     needs?: Needs;
+    atOnce?: boolean;
   }
 }

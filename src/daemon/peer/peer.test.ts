@@ -21,6 +21,7 @@ import { DaemonConfig } from '../config/model.ts';
 import { openDaemonDatabase } from '../http/database.ts';
 import { EventLog } from '../http/event-log.ts';
 import { EventHub } from '../http/event-stream.ts';
+import { Gate } from '../http/gate.ts';
 import { Idempotency } from '../http/idempotency.ts';
 import { openListeners } from '../http/listeners.ts';
 import { makeMetrics } from '../http/metrics.ts';
@@ -57,6 +58,7 @@ async function listen(t: TestContext, world: World, fate: (url: string) => Fate,
   const limits = { streams: 1, streamBytes: 1000 };
   const hub = new EventHub(new EventLog(db, 100), limits, () => {});
   const app = await makeApp({
+    gate: new Gate(),
     handlers: {},
     peer: makePeerHandlers({
       // whichever lives

@@ -1,14 +1,18 @@
 /** Devices of this host: what the configuration says, what the machine has, and who holds them. */
 import { ShadowferryError } from '../../errors.ts';
 import type { PciNic } from '../../host/pci-nic.ts';
-import type { OwnershipStore } from '../../ownership/store.ts';
+import type { DeviceClaim, OwnershipStore } from '../../ownership/store.ts';
 import type { Device, Page } from '../api/model.ts';
 import type { DaemonConfig, DeviceConfig } from '../config/model.ts';
 import { Pager, pageOfArray, TextKey } from '../http/pagination.ts';
+import { sharedRead } from './shared-read.ts';
+
+/** Claims are read from the store so often at most, ms. */
+const CLAIMS_MS = 100;
 
 export class DeviceService {
   readonly #config: Pick<DaemonConfig, 'host' | 'devices'>;
-  readonly #ownership: Pick<OwnershipStore, 'claims'>;
+  readonly #claims: () => Promise<DeviceClaim[]>;
   readonly #nics: () => readonly PciNic[];
 
   /** @param nics the PCI network devices of this machine, now */
@@ -18,7 +22,7 @@ export class DeviceService {
     nics: () => readonly PciNic[],
   ) {
     this.#config = config;
-    this.#ownership = ownership;
+    this.#claims = sharedRead(() => ownership.claims(config.host), CLAIMS_MS);
     this.#nics = nics;
   }
 
@@ -52,8 +56,8 @@ export class DeviceService {
   }
 
   async #all(): Promise<Device[]> {
-    const { host, devices } = this.#config;
-    const claims = new Map((await this.#ownership.claims(host)).map(({ device, vm }) => [device, vm]));
+    const { devices } = this.#config;
+    const claims = new Map((await this.#claims()).map(({ device, vm }) => [device, vm]));
     const real = devices.some((device) => 'address' in device);
     const nics = new Map((real ? this.#nics() : []).map((nic) => [nic.pciPath, nic]));
     return devices.map((device) => this.#device(device, nics, claims));

@@ -4,9 +4,12 @@ import { deadline } from '../../base/deadline.ts';
 import { reasonOf } from '../../errors.ts';
 import { type HostRecord, HostRegistry } from '../../ownership/etcd/hosts.ts';
 import type { OwnershipConfig } from '../../ownership/open.ts';
+import { sharedRead } from './shared-read.ts';
 
 /** A list may take so long: the page of hosts is answered without it then. */
 const ASK_MS = 2_000;
+/** It is asked for so often at most. */
+const PAUSE_MS = 250;
 
 /** Those that are known to be alive, by name; undefined where that cannot be known. */
 export type AskPresence = () => Promise<ReadonlyMap<string, HostRecord> | undefined>;
@@ -36,14 +39,14 @@ export function startPresence(
     })
     .catch((error: unknown) => log.warn({ why: reasonOf(error) }, 'this host cannot be announced'));
   return {
-    ask: async () => {
+    ask: sharedRead(async () => {
       try {
         const list = await registry.list(deadline('the list of hosts', ASK_MS));
         return new Map(list.map((host) => [host.name, host]));
       } catch {
         return undefined;
       }
-    },
+    }, PAUSE_MS),
     stop: async () => {
       ending.abort();
       await announced;
