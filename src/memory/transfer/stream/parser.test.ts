@@ -110,6 +110,18 @@ describe('the parser of the stream', () => {
     assert.deepEqual(restored(), stream);
   });
 
+  it('gives back a name of any bytes', () => {
+    const name = Buffer.from(Array.from({ length: 255 }, (_, n) => n + 1)).toString('latin1');
+    const stream = new StreamWriter()
+      .header()
+      .setup([[name, 8 * PAGE_BYTES]])
+      .end((ram) => ram.page(name, 3, page(1)))
+      .whole();
+    const { told, restored } = read(stream);
+    assert.deepEqual(told, ['page 0 3 named']);
+    assert.deepEqual(restored(), stream);
+  });
+
   const start = () => new StreamWriter().header().configuration('pc');
   const ram = () => start().setup([['pc.ram', 64 * PAGE_BYTES]]);
   const odd: readonly [string, StreamWriter, RegExp][] = [

@@ -39,7 +39,9 @@ export interface StreamSink {
 
 type State = 'header' | 'section' | 'setup' | 'pages' | 'footer' | 'tail' | 'raw';
 
-const text = new TextDecoder('latin1');
+/** Names of blocks are bytes to us; a TextDecoder's "latin1" is windows-1252, and would not give them back. */
+const text = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 
 export class RamStreamParser {
   readonly #sink: StreamSink;
@@ -151,7 +153,7 @@ export class RamStreamParser {
       if (left < 9) return 0;
       const length = chunk[body] ?? 0;
       if (left < 9 + length) return 0;
-      const name = text.decode(chunk.subarray(body + 1, body + 1 + length));
+      const name = text(chunk.subarray(body + 1, body + 1 + length));
       body += 1 + length;
       block = this.#byName.get(name) ?? -1;
     }
@@ -205,7 +207,7 @@ export class RamStreamParser {
       case SECTION.start: {
         if (left < 6 || left < 14 + (chunk[at + 5] ?? 0)) return 0;
         const length = chunk[at + 5] ?? 0;
-        const name = text.decode(chunk.subarray(at + 6, at + 6 + length));
+        const name = text(chunk.subarray(at + 6, at + 6 + length));
         const version = view.getUint32(at + 6 + length + 4);
         if (name !== 'ram' || version !== RAM_VERSION || this.#ramSection !== undefined)
           return this.#giveUp(`the section "${name}" of version ${version} before the end of the memory`, 1);
@@ -260,7 +262,7 @@ export class RamStreamParser {
     }
     const size = chunk[at] ?? 0;
     if (left < 9 + size) return 0;
-    const name = text.decode(chunk.subarray(at + 1, at + 1 + size));
+    const name = text(chunk.subarray(at + 1, at + 1 + size));
     const length = view.getUint32(at + 1 + size) * 2 ** 32 + view.getUint32(at + 5 + size);
     const fits = length > 0 && length <= this.#setupLeft && length % PAGE_BYTES === 0;
     if (size === 0 || !fits || this.#byName.has(name) || this.#blocks.length >= MAX_BLOCKS)
