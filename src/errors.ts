@@ -551,6 +551,84 @@ export const CATALOGUE = {
     fix: 'Check that the guest supports PCI hot-plug (ACPI) and is not stuck; the VM still has the device.',
   },
 
+  // storage pools
+  VOLUME_UNKNOWN: {
+    kind: 'input',
+    what: '{field}: pool {pool} has no volume "{value}"',
+    fix: 'List them with "shadowferry pool list {pool}".',
+    status: 404,
+  },
+  VOLUME_EXISTS: {
+    kind: 'refused',
+    what: 'pool {pool} has a volume "{volume}" already',
+    fix: 'Take another name, or delete that one first.',
+  },
+  VOLUME_IN_USE: {
+    kind: 'refused',
+    what: 'volume "{volume}" of pool {pool} is used by {holder}, and cannot be {what}',
+    fix: 'End that use first; if nothing uses it any more, say so with "shadowferry pool release {pool} {volume}".',
+  },
+  VOLUME_HEMMED: {
+    kind: 'refused',
+    what: 'volume "{volume}" cannot grow to {size} where it is: {free} are free behind it',
+    fix: 'Let it move for that ("shadowferry pool grow --relocate"); it must not be in use meanwhile.',
+  },
+  POOL_NO_ROOM: {
+    kind: 'refused',
+    what: 'pool {pool} has no free extent of {size}; the largest has {largest}',
+    fix: '{hint}',
+  },
+  POOL_CATALOG_FULL: {
+    kind: 'refused',
+    what: 'the catalog of pool {pool} is full: one more volume does not fit in it',
+    fix: 'Delete volumes, or make a pool with room for more ("shadowferry pool create --volumes N").',
+  },
+  POOL_BUSY: {
+    kind: 'refused',
+    what: 'pool {pool} is in use: {why}',
+    fix: 'Wait until that has ended; looking at it ("pool list", "pool report") is possible meanwhile.',
+  },
+  POOL_FOREIGN: {
+    kind: 'refused',
+    what: '{pool} holds no pool',
+    fix: 'Check the path; "shadowferry pool create" makes one.',
+  },
+  POOL_NOT_EMPTY: {
+    kind: 'refused',
+    what: '{pool} is not empty: {why}',
+    fix: 'Choose another device or file, or overwrite all that is on it with "--force".',
+  },
+  POOL_NEWER: {
+    kind: 'refused',
+    what: 'pool {pool} has format {found}, and this program knows formats up to {known}',
+    fix: 'Use the newer Shadowferry that wrote it; nothing was changed.',
+  },
+  POOL_CORRUPT: {
+    kind: 'failed',
+    what: 'the catalog of pool {pool} is damaged: {why}',
+    fix: 'Nothing is guessed and nothing was changed. The volumes may be whole: docs/pool.md says how to get at them.',
+  },
+  POOL_UNWRITABLE: {
+    kind: 'failed',
+    what: 'pool {pool} cannot be written: {why}',
+    fix: 'Look at the device. Open the pool again afterwards: what was confirmed is there, and what was under way is taken to its end or back.',
+  },
+  POOL_MOVE_UNFINISHED: {
+    kind: 'failed',
+    what: 'volume "{volume}" of pool {pool} was being moved while {holder} uses it, and its QEMU cannot be asked: {why}',
+    fix: 'See that the monitor {monitor} answers (one client at a time), and run the command again; if that QEMU has ended, "shadowferry pool release {pool} {volume}" says so.',
+  },
+  POOL_MOVE_FAILED: {
+    kind: 'failed',
+    what: 'volume "{volume}" of pool {pool} was not moved: {why}',
+    fix: 'It is where it was, and whole. Correct the cause and run "shadowferry pool reorganize" again.',
+  },
+  POOL_GOAL_UNREACHABLE: {
+    kind: 'refused',
+    what: 'no free extent of {size} can be made in pool {pool}: {why}',
+    fix: '{hint}',
+  },
+
   CANCELLED: {
     kind: 'cancelled',
     what: 'cancelled by the user in phase {phase}',
