@@ -10,8 +10,8 @@ const name8 = (name: string) => [name.length, ...Buffer.from(name, 'latin1')];
 class Bytes {
   protected readonly parts: Uint8Array[] = [];
 
-  raw(bytes: Iterable<number>): this {
-    this.parts.push(Uint8Array.from(bytes));
+  raw(bytes: ArrayLike<number>): this {
+    this.parts.push(new Uint8Array(bytes));
     return this;
   }
 
