@@ -124,3 +124,70 @@ test('what was not written keeps the commit from being asked for, whoever did no
   } catch {}
   assert.throws(() => careful.check(), /JOURNAL_UNWRITABLE|cannot be written/);
 });
+
+/** A journal whose disk is full while `full.now`. */
+function filled(journal: Journal, full: { now: boolean }): RunJournal {
+  return new Proxy(journal, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) => {
+        if (full.now && name !== 'steps') throw new Error('database or disk is full');
+        return Reflect.apply(value, target, args);
+      };
+    },
+  });
+}
+
+test('what the disk did not take on the way back is written, in its order, when it takes it', async (t) => {
+  const real = realJournal(t);
+  const full = { now: false };
+  const careful = new CarefulJournal(filled(real, full), () => {});
+  careful.open(OPENED);
+  const first = careful.begin('m1', 'reserve', 'first', [{ kind: 'remove-tap', host: 'b', tap: 'x' }]);
+  full.now = true;
+  assert.throws(() => careful.end('m1', first, 'done'), { code: 'JOURNAL_UNWRITABLE' });
+  careful.end('m1', first, 'undone');
+  const late = careful.begin('m1', 'settle', 'late', []);
+  careful.end('m1', late, 'done');
+  careful.setState('m1', { kind: 'rolling-back', from: 'copy' }, 'disk');
+  careful.setState('m1', { kind: 'ended', ending: 'rolled-back' }, 'undone');
+  careful.close('m1', 'rolled-back', {});
+  assert.equal(careful.behind, true);
+  assert.throws(() => careful.catchUp(), /full/);
+  assert.equal(real.find('m1')?.ending, null);
+  full.now = false;
+  careful.catchUp();
+  assert.equal(careful.behind, false);
+  assert.deepEqual(
+    real.steps('m1').map(({ name, status }) => `${name} ${status}`),
+    ['first undone', 'late done'],
+  );
+  assert.equal(real.find('m1')?.ending, 'rolled-back');
+  assert.equal(real.find('m1')?.state, JSON.stringify({ kind: 'ended', ending: 'rolled-back' }));
+});
+
+test('when there is room again, what comes next follows what was missed', (t) => {
+  const real = realJournal(t);
+  const full = { now: false };
+  const careful = new CarefulJournal(filled(real, full), () => {});
+  careful.open(OPENED);
+  careful.forward();
+  full.now = true;
+  careful.note('m1', 'x', 'missed');
+  full.now = false;
+  careful.note('m1', 'x', 'next');
+  assert.deepEqual(
+    real.notes('m1').map(({ text }) => text),
+    ['missed', 'next'],
+  );
+  full.now = true;
+  careful.note('m1', 'x', 'never');
+  careful.leave();
+  full.now = false;
+  careful.note('m1', 'x', 'last');
+  assert.deepEqual(
+    real.notes('m1').map(({ text }) => text),
+    ['missed', 'next', 'last'],
+  );
+});

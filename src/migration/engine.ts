@@ -83,6 +83,11 @@ class Migration {
     }
   }
 
+  /** From here on what is in the journal decides, and not what is in memory. */
+  leaveJournal(): void {
+    this.#journal.leave();
+  }
+
   /** The compare-and-swap of the owner: durable before anything is told to run. */
   async commit(): Promise<Ownership> {
     const { run, facts } = this;
@@ -188,6 +193,7 @@ async function conclude(m: Migration, journal: Journal): Promise<Ending> {
     m.move(m.left.length === 0 ? 'undone' : 'undo-failed');
   }
   if (m.state.kind === 'running' && m.state.committed && run.peer !== undefined) {
+    m.leaveJournal();
     return takeForward(run, run.peer, journal);
   }
   if (m.state.kind !== 'ended')
@@ -243,6 +249,7 @@ export async function migrateVm(request: MigrationRequest, dependencies: Depende
   const ending = await conclude(m, dependencies.journal);
   const result = resultOf({ run, facts: m.facts, ending, error: m.error, progress, left: m.left });
   journal.close(id, ending, result);
+  if (journal.behind) dependencies.unwritten?.(() => journal.catchUp());
   const { incoming, preflight: checked } = m.facts;
   const moved = ending === 'completed' || ending === 'degraded' || ending === 'stuck';
   return {

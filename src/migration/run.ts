@@ -24,6 +24,11 @@ export interface Dependencies {
   /** Of the migration, for who must know it beforehand; a new one when it is left out. */
   id?: string | undefined;
   journal: Journal;
+  /**
+   * Told in the end when the journal's disk did not take all: what is given writes the rest, and throws as long as it
+   * cannot. Without it the migration stays open in the journal.
+   */
+  unwritten?: ((catchUp: () => void) => void) | undefined;
   ownership: OwnershipStore;
   abilities: AbilityStore;
   /** Where the shadows that are captured on the way are kept; they are not when it is left out. */

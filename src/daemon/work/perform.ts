@@ -18,6 +18,7 @@ import type { OwnershipStore } from '../../ownership/store.ts';
 import type { AbilityStore } from '../../shadow/net/abilities.ts';
 import type { ShadowStore } from '../../shadow/store/store.ts';
 import type { Work } from './job.ts';
+import type { LateWrites } from './late-writes.ts';
 import type { Attempt } from './scheduler.ts';
 import type { Teller } from './tell.ts';
 import type { WorkMetrics } from './work-metrics.ts';
@@ -64,6 +65,8 @@ export interface PerformDependencies {
   openJournal: () => Journal;
   /** What came here from other hosts. */
   arrivals?: Arrivals | undefined;
+  /** What the disk did not take now is written later. */
+  late: LateWrites;
   ownership: OwnershipStore;
   abilities: AbilityStore;
   shadows: ShadowStore;
@@ -127,6 +130,27 @@ async function hasLeft(
   }
 }
 
+/** Gives `act` a journal of its own, which lives on where its disk has not taken all of it. */
+async function withJournal<T>(
+  { openJournal, late }: Pick<PerformDependencies, 'openJournal' | 'late'>,
+  id: string,
+  act: (journal: Journal, unwritten: (catchUp: () => void) => void) => Promise<T>,
+): Promise<T> {
+  const journal = openJournal();
+  let behind = false;
+  try {
+    return await act(journal, (catchUp) => {
+      behind = true;
+      late.add(`the end of ${id} in the journal`, () => {
+        catchUp();
+        journal.dispose();
+      });
+    });
+  } finally {
+    if (!behind) journal.dispose();
+  }
+}
+
 /** @throws what `migrateVm` throws of a request that does not fit */
 export async function performMigration(
   request: MigrationRequest,
@@ -134,21 +158,20 @@ export async function performMigration(
   how: Pick<Attempt, 'id' | 'cancel' | 'confirm'> & { teller: Pick<Teller, 'emit'> },
   ended: (result: MigrationResult) => void,
 ): Promise<MigrationResult> {
-  const { arrivals, engines, vms, openJournal, ownership, abilities, shadows, metrics } = dependencies;
+  const { arrivals, engines, vms, ownership, abilities, shadows, metrics } = dependencies;
   const { id, cancel, confirm, teller } = how;
   const destination = dependencies.destination(request.destination);
   const why = `migration ${id} to ${request.destination}`;
   return vms.hold(
     request.vm,
     why,
-    async (source) => {
-      const journal = openJournal();
-      try {
+    (source) =>
+      withJournal(dependencies, id, async (journal, unwritten) => {
         refuseBusy(journal, request.vm);
         const degraded = degradedOf(request.vm, journal, arrivals);
         if (degraded !== undefined) throw degradedVm(degraded);
         const { result, destinationVm } = await engines.migrate(request, {
-          ...{ id, journal, ownership, abilities, shadows, source, destination, cancel, confirm },
+          ...{ id, journal, unwritten, ownership, abilities, shadows, source, destination, cancel, confirm },
           peer: destination,
           emit: teller.emit,
         });
@@ -158,10 +181,7 @@ export async function performMigration(
         if (destinationVm !== undefined) await disconnectVm(destinationVm);
         if (await hasLeft(dependencies, result)) vms.left(request.vm, `it moved to ${request.destination}`);
         return result;
-      } finally {
-        journal.dispose();
-      }
-    },
+      }),
     cancel,
   );
 }
@@ -172,23 +192,19 @@ async function performSwap(
   how: Pick<Attempt, 'id' | 'cancel'> & { teller: Pick<Teller, 'emit'> },
   ended: (result: MigrationResult) => void,
 ): Promise<void> {
-  const { engines, vms, openJournal, ownership, abilities, shadows, metrics } = dependencies;
+  const { engines, vms, ownership, abilities, shadows, metrics } = dependencies;
   const { id, cancel, teller } = how;
   await vms.hold(
     request.vm,
     `${request.kind} ${id}`,
-    async (vm) => {
-      const journal = openJournal();
-      try {
+    (vm) =>
+      withJournal(dependencies, id, async (journal, unwritten) => {
         refuseBusy(journal, request.vm);
-        const given = { id, vm, ownership, journal, abilities, shadows, cancel };
+        const given = { id, vm, ownership, journal, unwritten, abilities, shadows, cancel };
         const result = await engines.swap(request, { ...given, emit: teller.emit });
         ended(result);
         metrics.ended(result);
-      } finally {
-        journal.dispose();
-      }
-    },
+      }),
     cancel,
   );
 }

@@ -10,9 +10,11 @@ import { ShadowferryError } from '../../errors.ts';
 import { parseRequest } from '../../migration/request.ts';
 import type { Work } from './job.ts';
 import { JobStore } from './job-store.ts';
+import { LateWrites } from './late-writes.ts';
 import { type Attempt, Scheduler, type SchedulerOptions } from './scheduler.ts';
 import { makeWorkMetrics } from './work-metrics.ts';
 
+const LOG = pino({ level: 'silent' });
 const LIMITS = { outgoing: 2, link: 2, waiting: 5, waitingPerPrincipal: 3 };
 
 const work = (vm: string, destination = 'beta', hold = false): Work => ({
@@ -59,7 +61,8 @@ function rig(path: string, more: Partial<SchedulerOptions> = {}, journal = new M
     broken: (_, id) => void broken.push(id),
     publish: (type, data) => void events.push({ type, data }),
     metrics: makeWorkMetrics(new Registry()),
-    log: pino({ level: 'silent' }),
+    log: LOG,
+    late: new LateWrites({ log: LOG, againMs: 1 }),
     nowMs: () => clock.nowMs,
     random: () => 1,
     ...more,
@@ -248,4 +251,20 @@ test('a queue that cannot be written keeps what waits, and goes on when it can',
   r.clock.nowMs += 1000;
   r.scheduler.pump();
   assert.deepEqual(running(r), ['m1']);
+});
+
+test('an end that the disk does not take is written when it does', async (t) => {
+  const late = new LateWrites({ log: LOG, againMs: 60_000 });
+  const r = rig(scratch(t), { late });
+  r.scheduler.start();
+  r.ask('m1', work('a'));
+  const write = t.mock.method(r.store, 'end', () => {
+    throw new Error('database or disk is full');
+  });
+  await end(r, 'm1', DONE);
+  assert.equal(r.store.find('m1')?.state, 'running');
+  assert.equal(late.behind, true);
+  write.mock.restore();
+  late.stop();
+  assert.equal(r.store.find('m1')?.state, 'ended');
 });

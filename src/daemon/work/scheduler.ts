@@ -15,6 +15,7 @@ import {
 } from '../../migration/queue/queue.ts';
 import { attemptId, type Job, type Work } from './job.ts';
 import type { JobStore } from './job-store.ts';
+import type { LateWrites } from './late-writes.ts';
 import type { WorkMetrics } from './work-metrics.ts';
 
 /** How an attempt came out. */
@@ -57,6 +58,8 @@ export interface SchedulerOptions {
   neverBegan: (job: Job, id: string, error: ShadowferryError) => void;
   /** An attempt broke off without an outcome: whoever recovers open migrations sees to it. */
   broken: (job: Job, id: string, error: unknown) => void;
+  /** What the disk did not take now is written later. */
+  late: LateWrites;
   publish: (type: string, data: Record<string, unknown>) => void;
   metrics: WorkMetrics;
   log: Logger;
@@ -162,7 +165,7 @@ export class Scheduler {
     };
     const job = store.add({ ...about, slot: 0, turn: 0 }, key);
     store.begin(id, 1);
-    return () => this.#write(job, () => store.end(id, this.#nowMs()));
+    return () => this.#end(job);
   }
 
   /** Puts a job that was under way into the queue again, with the place that it had. */
@@ -357,7 +360,19 @@ export class Scheduler {
     const stopped = outcome.kind === 'ended' && outcome.cancelled && cancel.signal.reason === STOPPING;
     if (stopped) this.#putBack(job, 'the daemon was stopped', false);
     else if (outcome.kind === 'again') this.#putBack(job, outcome.why, true);
-    else this.#write(job, () => this.#options.store.end(job.id, this.#nowMs()));
+    else this.#end(job);
+  }
+
+  /** Nothing of the queue changes a job that has ended, so that this may come late. */
+  #end({ id }: Job): void {
+    const { store, late, log } = this.#options;
+    const write = () => store.end(id, this.#nowMs());
+    try {
+      write();
+    } catch (error) {
+      log.error({ err: error, migration: id }, 'the queue cannot be written');
+      late.add(`the end of ${id} in the queue`, write);
+    }
   }
 
   #putBack(job: Job, why: string, delayed: boolean): void {

@@ -22,6 +22,7 @@ import type { JobView } from '../services/migrations.ts';
 import type { VmState } from '../vms/registry.ts';
 import { attemptId, type Job, jobOfAttempt, type Work as WorkOfJob } from './job.ts';
 import { JobStore } from './job-store.ts';
+import { LateWrites } from './late-writes.ts';
 import {
   ENGINES,
   type Engines,
@@ -90,6 +91,7 @@ export class Work implements JobView {
   readonly #scheduler: Scheduler;
   readonly #recoveries: Recoveries;
   readonly #performing: PerformDependencies;
+  readonly #late: LateWrites;
   readonly #tellers = new Map<string, Teller>();
   #stopped: Promise<void> | undefined;
 
@@ -103,7 +105,9 @@ export class Work implements JobView {
     this.#journal = new Journal(paths.journal);
     const openJournal = () => new Journal(paths.journal);
     const { engines = ENGINES, arrivals } = options;
-    const common = { arrivals, engines, ownership, abilities, shadows, metrics: this.metrics };
+    const late = new LateWrites({ log });
+    this.#late = late;
+    const common = { arrivals, engines, late, ownership, abilities, shadows, metrics: this.metrics };
     this.#performing = { ...common, host: host.name, vms, destination: destinations, openJournal };
     this.#recoveries = new Recoveries({
       ...{ vms, recover, openJournal, publish, log, metrics: this.metrics },
@@ -115,7 +119,7 @@ export class Work implements JobView {
       ended: ({ id }) => this.#recovered(id),
     });
     this.#scheduler = new Scheduler({
-      ...{ host: host.name, store: this.#store, limits, publish, log, metrics: this.metrics },
+      ...{ host: host.name, store: this.#store, limits, late, publish, log, metrics: this.metrics },
       perform: (attempt) => this.#perform(attempt),
       blocked: (job) => this.#blocked(job),
       used: (id) => this.#journal.find(id) !== undefined,
@@ -272,6 +276,7 @@ export class Work implements JobView {
     const timer = setTimeout(resolve, boundMs);
     await Promise.race([Promise.all([this.#scheduler.stop(), this.#recoveries.stop()]), late]);
     clearTimeout(timer);
+    this.#late.stop();
     this.#store.dispose();
     this.#journal.dispose();
   }

@@ -11,7 +11,7 @@ import type { Journal } from '../journal.ts';
 import { type Ending, type Event, initialState, type State } from '../machine.ts';
 import { foreseenOutcomes, shadowOutcomes } from '../outcomes.ts';
 import type { MigrationResult } from '../result.ts';
-import { warn } from '../run.ts';
+import { type Dependencies, warn } from '../run.ts';
 import { Timeline } from '../timeline.ts';
 import { type SwapPhase, swapTransition } from './machine.ts';
 import { attach, detach, preflight, reserve, settle, stage } from './phases.ts';
@@ -25,6 +25,8 @@ export interface SwapDependencies {
   id?: string | undefined;
   site: SwapSite;
   journal: Journal;
+  /** As for a migration (run.ts). */
+  unwritten?: Dependencies['unwritten'];
   abilities: AbilityStore;
   emit: (event: MigrationEvent) => void;
   /** The user's cancel; heeded until traffic is on the new device. */
@@ -183,5 +185,6 @@ export async function swapDevice(
   const ending = await conclude(swap);
   const result = resultOf(swap, ending);
   journal.close(id, ending, result);
+  if (journal.behind) dependencies.unwritten?.(() => journal.catchUp());
   return result;
 }
