@@ -5,7 +5,7 @@ import { stopAnswering } from './absence.ts';
 import { CarefulJournal } from './careful-journal.ts';
 import type { Incoming } from './destination/destination.ts';
 import type { MigrationEvent, ProgressEvent } from './events.ts';
-import { handOverSurely } from './hand-over.ts';
+import { handBackSurely, handOverSurely } from './hand-over.ts';
 import { NOTE } from './history.ts';
 import { newId } from './id.ts';
 import type { Journal } from './journal.ts';
@@ -78,9 +78,25 @@ class Migration {
       const itsWord = (name === 'attach' && this.facts.attached !== undefined) || cleaned;
       if (this.state.kind === 'running' && this.state.committed && run.peer !== undefined && !itsWord)
         return undefined;
-      this.move(error.code === 'CANCELLED' ? 'cancelled' : 'failed');
+      if (await this.#handBack()) this.move('handed-back');
+      else this.move(error.code === 'CANCELLED' ? 'cancelled' : 'failed');
       return undefined;
     }
+  }
+
+  /** A destination's daemon gives a VM back by itself; without one this process must, and knows whether it may. */
+  async #handBack(): Promise<boolean> {
+    const { run, facts, state } = this;
+    const { incoming, preflight: checked } = facts;
+    if (state.kind !== 'running' || !state.committed || state.phase !== 'switchover') return false;
+    if (run.peer !== undefined || checked === undefined || !(await incoming?.neverRan?.())) return false;
+    decide(run, {
+      action: 'hand back',
+      reason: `no vCPU of the VM ran on ${run.destination.name}: all of it is on ${run.source.host.name}`,
+    });
+    return handBackSurely(run.ownership, handOverFrom(run, checked), {
+      waiting: (why) => warn(run, `the VM stands still until it is given back: the store says "${why}"`),
+    });
   }
 
   /** From here on what is in the journal decides, and not what is in memory. */

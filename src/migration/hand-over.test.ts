@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ShadowferryError } from '../errors.ts';
 import type { HandOverAttempt, HandOverOutcome, Ownership } from '../ownership/store.ts';
-import { handOverSurely, otherOwner } from './hand-over.ts';
+import { handBackSurely, handOverSurely, otherOwner } from './hand-over.ts';
 
 const handOver = { id: 'm1', vm: 'web1', source: 'a', destination: 'b', epoch: 3 };
 const refused = new ShadowferryError('NOT_OWNER', { vm: 'web1', host: 'a', owner: 'c', epoch: 9 });
@@ -85,4 +85,45 @@ test('another owner is known only from a record that was read', async () => {
     },
   };
   assert.equal(await otherOwner(down, 'web1', 'b'), undefined);
+});
+
+/** A store with a record, of which some answers are lost: after it was done, or before. */
+class Record_ {
+  record: Ownership = { vm: 'web1', owner: 'b', epoch: 4 };
+  readonly #lost: ('done' | 'not done')[];
+
+  constructor(...lost: ('done' | 'not done')[]) {
+    this.#lost = lost;
+  }
+
+  async read(): Promise<Ownership> {
+    return this.record;
+  }
+
+  async handOver(expected: Ownership, owner: string): Promise<Ownership> {
+    const lost = this.#lost.shift();
+    if (lost === 'not done') throw new Error('silent');
+    assert.deepEqual(expected, this.record);
+    this.record = { ...expected, owner, epoch: expected.epoch + 1 };
+    if (lost === 'done') throw new Error('silent');
+    return this.record;
+  }
+}
+
+test('a VM that never ran is given back once, whatever answers are lost', async () => {
+  for (const lost of [[], ['done'], ['not done'], ['not done', 'done']] as const) {
+    const store = new Record_(...lost);
+    const waited: string[] = [];
+    const options = { waiting: (reason: string) => void waited.push(reason), lookMs: 1 };
+    assert.equal(await handBackSurely(store, handOver, options), true);
+    assert.deepEqual(store.record, { vm: 'web1', owner: 'a', epoch: 5 });
+    assert.equal(waited.length, lost.length);
+  }
+});
+
+test('a record that names somebody else is not changed', async () => {
+  const store = new Record_();
+  store.record = { vm: 'web1', owner: 'c', epoch: 9 };
+  assert.equal(await handBackSurely(store, handOver, { waiting: () => {} }), false);
+  assert.deepEqual(store.record, { vm: 'web1', owner: 'c', epoch: 9 });
 });

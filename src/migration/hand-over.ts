@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ErrorCode, reasonOf, ShadowferryError } from '../errors.ts';
 import type { HandOverAttempt, Ownership, OwnershipStore } from '../ownership/store.ts';
 import { PROTOCOL_MS } from './protocol/messages.ts';
-import { commitAttempt, type HandOver } from './protocol/record.ts';
+import { commitAttempt, type HandOver, returnAttempt, standingOf } from './protocol/record.ts';
 
 export interface HandOverOptions {
   /** Told why we wait, each time that the store was silent. */
@@ -55,6 +55,31 @@ export async function handOverSurely(
     if (error instanceof ShadowferryError && SURELY_NOT.has(error.code)) throw error;
     if (!(await settleDoubt(store, attempt, options))) throw error;
     return { ...attempt.expected, owner: attempt.to, epoch: attempt.expected.epoch + 1 };
+  }
+}
+
+/**
+ * Gives a VM back that never ran on the destination and never will. Waits for the store as long as it takes: nobody may
+ * run the VM meanwhile.
+ * @returns whether the source owns it by this; false when the record is one that this hand-over cannot have led to
+ */
+export async function handBackSurely(
+  store: Pick<OwnershipStore, 'handOver' | 'read'>,
+  handOver: HandOver,
+  options: HandOverOptions,
+): Promise<boolean> {
+  const { attempt, expected, to } = returnAttempt(handOver);
+  for (;;) {
+    try {
+      const standing = standingOf(handOver, await store.read(handOver.vm));
+      if (standing !== 'committed') return standing === 'returned';
+      await store.handOver(expected, to, { attempt });
+      return true;
+    } catch (error) {
+      // it may have been done all the same: the record tells
+      options.waiting(reasonOf(error));
+      await delay(options.lookMs ?? PROTOCOL_MS.look);
+    }
   }
 }
 

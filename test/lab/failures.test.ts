@@ -115,6 +115,26 @@ function refusing(store: OwnershipStore): OwnershipStore {
   });
 }
 
+/** A store after whose commit something happens. */
+function onceCommitted(store: OwnershipStore, act: () => Promise<unknown>): OwnershipStore {
+  let done = false;
+  return new Proxy(store, {
+    get: (target, name) => {
+      if (name === 'handOver')
+        return async (...args: Parameters<OwnershipStore['handOver']>) => {
+          const record = await target.handOver(...args);
+          if (!done) {
+            done = true;
+            await act();
+          }
+          return record;
+        };
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
 function killDestination(): void {
   for (const { pid } of processesIn([lab.network?.host('b').netns ?? ''])) process.kill(pid, 'SIGKILL');
 }
@@ -326,6 +346,23 @@ describe('before the commit, whatever fails leaves the VM as it was', () => {
     test(`${strategy}: the store refuses the commit`, async () => {
       const ownership = refusing(lab.ownership);
       await assertTakenBack({ request: { strategy }, ownership }, 'STORE_UNREACHABLE');
+    });
+  }
+
+  for (const strategy of ['precopy', 'postcopy'] as const) {
+    test(`${strategy}: the destination's QEMU is killed between the commit and its start`, async () => {
+      const { promise, resolve } = Promise.withResolvers<Incoming>();
+      const destination = onceLoaded(async (incoming) => resolve(incoming));
+      const ownership = onceCommitted(lab.ownership, async () => {
+        killDestination();
+        await (await promise).gone;
+      });
+      const { result } = await assertTakenBack(
+        { request: { strategy }, destination, ownership },
+        'QMP_CLOSED',
+      );
+      const told = result.decisions.find(({ action }) => action === 'hand back');
+      assert.match(told?.reason ?? '', /no vCPU of the VM ran on b/);
     });
   }
 

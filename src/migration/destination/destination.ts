@@ -120,6 +120,11 @@ export interface Incoming {
   /** Waits until the vCPUs run. @returns when, ms since the epoch */
   running(signal: AbortSignal): Promise<number>;
   /**
+   * Whether it is certain that no vCPU ran, and that none will, though the record may name the destination. Only where no
+   * daemon stands behind it, which finds that out by itself and gives the VM back.
+   */
+  neverRan?(): Promise<boolean>;
+  /**
    * Plugs the devices and waits until the shadows are replayed. One that fails keeps no other away.
    * @param onCarrier called when packets can reach a NIC again
    */

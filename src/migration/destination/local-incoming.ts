@@ -1,5 +1,6 @@
 /** A VM on its way to a host that this process drives. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { untilEnded } from '../../base/process.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { recordSpec } from '../../hypervisor/qemu/process.ts';
 import { cont, queryMigrate, queryStatus } from '../../hypervisor/qmp/commands.ts';
@@ -17,6 +18,9 @@ import { settleAll } from './settle.ts';
 const LOOK_MS = 2;
 /** Longest wait of a VM that may run for its vCPUs, ms. */
 const RUN_MS = 30_000;
+
+/** From the end of a connection to the end of its process, which frees the guest's memory, ms. */
+const END_MS = 10_000;
 
 const FAILED: readonly MigrationStatus[] = ['failed', 'cancelled'];
 
@@ -40,6 +44,9 @@ export class LocalIncoming implements Incoming {
   #staged: readonly StagedNic[] = [];
   #attached: Attached | undefined;
   #resumed: Promise<number> | undefined;
+  /** QEMU was told to run the VM, and did not refuse. */
+  #told = false;
+  #ran = false;
 
   constructor(options: {
     vm: RunningVm;
@@ -55,9 +62,10 @@ export class LocalIncoming implements Incoming {
     this.#log = log;
     this.#stores = stores;
     this.gone = vm.qemu.monitor.closed.then((error) => error?.message ?? 'closed');
-    this.#stopListening = vm.qemu.monitor.on('RESUME', (event) =>
-      log.timeline.mark('vCPUs run', event.arrivedMs),
-    );
+    this.#stopListening = vm.qemu.monitor.on('RESUME', (event) => {
+      this.#ran = true;
+      log.timeline.mark('vCPUs run', event.arrivedMs);
+    });
   }
 
   async stage(nics: readonly StagedNic[]): Promise<void> {
@@ -87,7 +95,20 @@ export class LocalIncoming implements Incoming {
       .waitFor('RESUME', { signal: waitAfter('the start of the destination', RUN_MS) })
       .promise.then(({ arrivedMs }) => arrivedMs);
     this.#resumed.catch(() => {}); // told by `running`
-    await cont(monitor, { signal });
+    this.#told = true;
+    try {
+      await cont(monitor, { signal });
+    } catch (error) {
+      if (error instanceof ShadowferryError && error.code === 'QMP_REFUSED') this.#told = false;
+      throw error;
+    }
+  }
+
+  /** QEMU says `RESUME` before it starts the vCPUs: a connection that ended without it has seen none run. */
+  async neverRan(): Promise<boolean> {
+    if (this.#told && !(await untilEnded(this.vm.qemu.identity, END_MS))) return false;
+    if (this.#told) await this.gone; // all that it said is read
+    return !this.#ran;
   }
 
   /** A host never runs a VM that another one owns, whoever says so. */

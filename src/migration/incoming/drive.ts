@@ -80,6 +80,8 @@ export class Drive {
   #heardMs = performance.now();
   #answeredMs = performance.now();
   #refusedMs: number | undefined;
+  /** Whether QEMU was told to run the VM; an earlier process may have done so. */
+  #told: boolean;
   #listening = false;
   #taken = false;
   #record: { standing: Standing; atMs: number } | undefined;
@@ -93,6 +95,7 @@ export class Drive {
     this.#entry = entry;
     this.#state = entry.state;
     this.#staged = entry.staged;
+    this.#told = entry.state.kind === 'starting';
     this.story = story;
     this.#deps = deps;
     this.done = this.#run();
@@ -220,7 +223,7 @@ export class Drive {
     const device = this.story.last('attached') !== undefined;
     const facts = {
       ...{ state: this.#state, record, qemu: view, memory, device, claims },
-      ...{ peer, patienceOver, startRefused },
+      ...{ peer, patienceOver, startRefused, neverRan: kind === 'starting' && !this.#told },
     };
     const soon = view === 'receiving' && qemu?.migration === 'postcopy-active';
     return { facts, soon };
@@ -348,6 +351,7 @@ export class Drive {
   }
 
   async #continueVm(): Promise<void> {
+    this.#told = true;
     try {
       await this.#deps.hands.continueVm(this.entry);
       this.#refusedMs = undefined;

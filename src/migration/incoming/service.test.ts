@@ -121,6 +121,37 @@ test('QEMU that dies after the vote: a VM that is ours and never ran is given ba
   await nothingLeft(world);
 });
 
+test('QEMU that dies before it is told to run, though the journal says that it may be: it is given back', async (t) => {
+  const world = new World(t);
+  await bring(world, 'ready');
+  const { journal, machine } = world;
+  const write = journal.setState.bind(journal);
+  journal.setState = (id, state, told) => {
+    write(id, state, told);
+    if (state.kind === 'starting') machine.qemu = undefined;
+  };
+  await world.commit();
+  await world.until('discarded');
+  assert.equal((await world.ownership.read('web'))?.owner, 'alpha');
+  await nothingLeft(world);
+});
+
+test('a daemon that finds "starting" and no QEMU does not know whether the VM ran', async (t) => {
+  const world = new World(t);
+  await bring(world, 'ready');
+  const { journal, machine } = world;
+  const write = journal.setState.bind(journal);
+  journal.setState = (id, state, told) => {
+    write(id, state, told);
+    if (state.kind !== 'starting') return;
+    machine.qemu = undefined;
+    world.kill();
+  };
+  await world.commit();
+  await world.until('lost');
+  assert.equal((await world.ownership.read('web'))?.owner, 'beta');
+});
+
 test('QEMU that does not let the VM run: it is given back', async (t) => {
   const world = new World(t);
   await bring(world, 'ready');

@@ -30,6 +30,8 @@ export interface DestinationFacts {
   patienceOver: boolean;
   /** QEMU answered `cont` with an error, again and again, and the vCPUs still wait as they did when all was loaded. */
   startRefused: boolean;
+  /** It is certain that no vCPU ran here: whoever would have told QEMU to run it says that it did not. */
+  neverRan: boolean;
 }
 
 export type DestinationDecision = { reason: string } & (
@@ -251,6 +253,11 @@ const READY: readonly DestinationRule[] = [
 ];
 
 const OWNED: readonly DestinationRule[] = [
+  {
+    when: 'our journal: starting; QEMU is gone before it was told to run',
+    holds: (facts) => within('starting')(facts) && facts.qemu === 'none' && facts.neverRan,
+    decision: note('cannot-start', 'no vCPU of it ran here, and the source has all of the VM'),
+  },
   {
     when: 'our journal: starting, active or attached; QEMU is gone',
     holds: (facts) => mayHaveRun(facts) && facts.qemu === 'none',

@@ -48,6 +48,9 @@ export function* allDestinationFacts(): Generator<DestinationFacts> {
             for (const device of BOTH)
               for (const claims of BOTH)
                 for (const startRefused of BOTH)
-                  for (const patienceOver of peer === 'unreachable' ? BOTH : [false])
-                    yield { state, record, qemu, memory, peer, device, claims, startRefused, patienceOver };
+                  for (const neverRan of state.kind === 'starting' && qemu === 'none' ? BOTH : [false])
+                    for (const patienceOver of peer === 'unreachable' ? BOTH : [false]) {
+                      const told = { startRefused, neverRan, patienceOver };
+                      yield { state, record, qemu, memory, peer, device, claims, ...told };
+                    }
 }

@@ -1,5 +1,5 @@
 /** What the destination's daemon may do next in a world. */
-import type { DestinationDecision, SourcePeer } from '../destination-recovery.ts';
+import type { DestinationDecision, DestinationFacts, SourcePeer } from '../destination-recovery.ts';
 import type { Step } from '../explore.ts';
 import { type IncomingEvent, type IncomingState, incomingEnded } from '../incoming.ts';
 import type { Standing } from '../record.ts';
@@ -66,16 +66,20 @@ function effect(rules: Rules, w: World, state: IncomingState, decision: Destinat
   }
 }
 
+type Told = Pick<DestinationFacts, 'peer' | 'patienceOver' | 'startRefused' | 'neverRan'>;
+
 /** The combinations of facts that the daemon may look at, and whether something had to go wrong for them. */
-function* looks(
-  w: World,
-): Generator<{ peer: SourcePeer; patienceOver: boolean; startRefused: boolean; fault: boolean }> {
-  if (w.sourceUp) yield { peer: answer(w), patienceOver: false, startRefused: false, fault: false };
-  yield { peer: 'unreachable', patienceOver: false, startRefused: false, fault: false };
-  if (!w.sourceUp || w.faults > 0)
-    yield { peer: 'unreachable', patienceOver: true, startRefused: false, fault: w.sourceUp };
-  if (w.faults > 0 && w.destination?.kind === 'starting' && w.destinationQemu === 'loaded')
-    yield { peer: 'unreachable', patienceOver: false, startRefused: true, fault: true };
+function* looks(w: World): Generator<Told & { fault: boolean }> {
+  const silent = {
+    ...{ peer: 'unreachable', patienceOver: false, startRefused: false, neverRan: false },
+  } as const satisfies Told;
+  if (w.sourceUp) yield { ...silent, peer: answer(w), fault: false };
+  yield { ...silent, fault: false };
+  if (!w.sourceUp || w.faults > 0) yield { ...silent, patienceOver: true, fault: w.sourceUp };
+  if (w.destination?.kind !== 'starting') return;
+  if (w.faults > 0 && w.destinationQemu === 'loaded') yield { ...silent, startRefused: true, fault: true };
+  // the same process that went to `starting` knows it; a later one does not
+  if (w.destinationQemu === 'none' && !w.ran) yield { ...silent, neverRan: true, fault: false };
 }
 
 function* act(rules: Rules, w: World, state: IncomingState): Generator<Step<World>> {
