@@ -1,5 +1,5 @@
 /**
- * Run by killed-engine.test.ts: migrates `web1` of the lab in argv[2] by strategy argv[3], and dies by SIGKILL when the
+ * Run by killed-engine.long.test.ts: migrates `web1` of the lab in argv[2] by strategy argv[3], and dies by SIGKILL when the
  * journal holds what argv[4] says: `begin NAME` and `end NAME` of a step, or `note KIND`.
  */
 import { join } from 'node:path';

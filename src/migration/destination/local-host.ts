@@ -1,5 +1,4 @@
 /** The destination's half of migrations, done by this process. */
-import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { deadline } from '../../base/deadline.ts';
 import { urlHost } from '../../base/url-host.ts';
@@ -7,8 +6,8 @@ import { ShadowferryError } from '../../errors.ts';
 import { type Host, tapName } from '../../host/host.ts';
 import { tapProps } from '../../hypervisor/qemu/argv.ts';
 import { probeQemu } from '../../hypervisor/qemu/capabilities.ts';
+import { endQemusOf } from '../../hypervisor/qemu/of-directory.ts';
 import { modelIdentity } from '../../hypervisor/qemu/pci.ts';
-import { endQemu, findQemu } from '../../hypervisor/qemu/process.ts';
 import { nicIds } from '../../hypervisor/qemu/spec.ts';
 import { migrateIncoming, migrateSetCapabilities, netdevAdd } from '../../hypervisor/qmp/commands.ts';
 import type { OwnershipStore } from '../../ownership/store.ts';
@@ -31,7 +30,6 @@ export interface DestinationStores {
 export type OrderLog = RunLog & Pick<Order, 'nics'>;
 
 const START_MS = 30_000;
-const FIND_MS = 5_000;
 
 const Listening = z.object({
   'socket-address': z.array(z.object({ type: z.literal('inet'), host: z.string(), port: z.string() })).min(1),
@@ -154,9 +152,6 @@ export class LocalDestination implements DestinationHost {
     const live = this.#waiting.get(name);
     this.#waiting.delete(name);
     if (live !== undefined) return endVm(live);
-    const directory = this.host.vmDirectory(name);
-    if (!existsSync(directory)) return;
-    const qemu = await findQemu(directory, deadline('the monitor of the destination', FIND_MS));
-    if (qemu !== undefined) await endQemu(qemu);
+    await endQemusOf(this.host.vmDirectory(name));
   }
 }

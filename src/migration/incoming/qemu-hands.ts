@@ -1,12 +1,11 @@
 /** The destination's half on a host that this process drives: `LocalDestination`, as a later process can go on with it. */
-import { existsSync, rmSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
+import { existsSync } from 'node:fs';
 import { deadline } from '../../base/deadline.ts';
-import { isAlive, signalProcess, untilEnded } from '../../base/process.ts';
+import { isAlive, untilEnded } from '../../base/process.ts';
 import { together } from '../../base/together.ts';
 import { ShadowferryError } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
-import { qemuOfDirectory } from '../../hypervisor/qemu/of-directory.ts';
+import { endQemusOf, qemuOfDirectory } from '../../hypervisor/qemu/of-directory.ts';
 import { recordSpec } from '../../hypervisor/qemu/process.ts';
 import { nicIds } from '../../hypervisor/qemu/spec.ts';
 import { cont, queryMigrate, queryStatus, stop } from '../../hypervisor/qmp/commands.ts';
@@ -29,7 +28,6 @@ const MONITOR_MS = 5_000;
 const CONNECT_MS = 10_000;
 /** From `SIGKILL` to the end of a process: QEMU frees the guest's memory meanwhile. */
 const END_MS = 10_000;
-const END_LOOK_MS = 20;
 
 /** A VM that is on its way, or has come, by the migration that brings it. */
 interface Held {
@@ -296,17 +294,7 @@ export class QemuHands implements IncomingHands {
   /** Ends its QEMU, whoever started it and however far that came, and removes its directory. */
   async #end(entry: OrderedEntry): Promise<void> {
     await this.#drop(entry.id);
-    const directory = this.#host.vmDirectory(entry.order.spec.name);
-    const until = performance.now() + END_MS;
-    for (let all = qemuOfDirectory(directory); all.length > 0; all = qemuOfDirectory(directory)) {
-      for (const identity of all) signalProcess(identity, 'SIGKILL');
-      if (performance.now() > until) {
-        const why = `QEMU (pid ${all.map(({ pid }) => pid).join(', ')}) does not end`;
-        throw new ShadowferryError('INTERNAL', { why });
-      }
-      await delay(END_LOOK_MS);
-    }
-    rmSync(directory, { recursive: true, force: true });
+    await endQemusOf(this.#host.vmDirectory(entry.order.spec.name));
   }
 
   async #drop(id: string): Promise<void> {
