@@ -82,6 +82,24 @@ test('a VM whose QEMU ends is stopped, and its taps and devices are free', async
   );
 });
 
+test('a VM that came while the disk is full runs here for all who ask, and is written when it is said again', async (t) => {
+  const bench = makeBench(t);
+  const registry = await bench.registry();
+  const vm = await bootVm(bench.host, specOf('web1'), bench.ownership, soon());
+  const save = t.mock.method(registry.definitions, 'save', () => {
+    throw new Error('database or disk is full');
+  });
+  assert.throws(() => registry.arrived(vm), /full/);
+  assert.equal(registry.get('web1').state, 'running');
+  assert.deepEqual(
+    registry.definitions.all(() => {}),
+    [],
+  );
+  save.mock.restore();
+  registry.arrived(vm);
+  assert.equal(registry.definitions.all(() => {}).length, 1);
+});
+
 test('what a migration made of a VM that ended is left to the migration', async (t) => {
   const bench = makeBench(t);
   const registry = await bench.registry({ migrating: () => true });

@@ -166,11 +166,11 @@ export class VmRegistry {
   /**
    * A VM that came by a migration is ours: its definition is written, and its connections are kept here from now on.
    * Called again, it writes what has changed of it since. It waits for the disk: not while traffic waits.
+   * @throws when the disk does not take it; it is known here all the same, until this process ends
    */
   arrived(vm: RunningVm, record?: Ownership): void {
     const { spec } = vm.qemu;
     const slot = this.#slots.ensure(spec);
-    slot.definition = this.definitions.save({ spec, origin: 'arrived', adopted: null });
     slot.spec = spec;
     slot.verdict = undefined;
     if (record !== undefined) slot.epoch = record.epoch;
@@ -182,6 +182,7 @@ export class VmRegistry {
     }
     if (slot.state !== 'running') this.#slots.become(spec.name, 'running', undefined);
     void this.look(spec.name);
+    slot.definition = this.definitions.save({ spec, origin: 'arrived', adopted: null });
   }
 
   /** A VM runs on another host from now on; its definition stays as a note of that. */

@@ -122,7 +122,10 @@ export async function playMatrix(
   let standing: Standing | undefined;
   try {
     for (const case_ of cases) {
-      standing ??= await makeLab(options);
+      standing ??= await makeLab(options).catch((error: unknown) => {
+        options.log(`the lab is made once more: ${toShadowferryError(error).message}`);
+        return makeLab(options);
+      });
       const { stage } = standing;
       const began = performance.now();
       let played: Played | undefined;

@@ -8,6 +8,8 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const EVERY_MS = 50;
+/** Until a connection that was refused is tried again. */
+const AGAIN_MS = 100;
 const RECORD_BYTES = 8;
 /** Records that may wait for their echo: the guest may be away for long. */
 const MOST_WAITING = 400;
@@ -90,11 +92,23 @@ async function check(limitMs: number): Promise<object> {
   return { type: 'checked', connections, answers };
 }
 
+/** A connection that is answered; one that cannot be made yet is tried again, as the guest may have no link yet. */
+async function opened(limitMs: number): Promise<Line | undefined> {
+  const end = performance.now() + limitMs;
+  while (performance.now() < end) {
+    const line = new Line();
+    if ((await line.dead(end - performance.now())) === undefined) return line;
+    line.close();
+    await delay(AGAIN_MS);
+  }
+  return undefined;
+}
+
 async function open(limitMs: number): Promise<object> {
   for (const line of lines) line.close();
-  lines = Array.from({ length: Number(count) }, () => new Line());
-  const dead = await Promise.all(lines.map((line) => line.dead(limitMs)));
-  return { type: 'opened', opened: dead.filter((why) => why === undefined).length, of: dead.length };
+  const made = await Promise.all(Array.from({ length: Number(count) }, () => opened(limitMs)));
+  lines = made.filter((line) => line !== undefined);
+  return { type: 'opened', opened: lines.length, of: made.length };
 }
 
 for await (const text of createInterface({ input: process.stdin })) {

@@ -50,7 +50,7 @@ export interface DriveDependencies {
   /** Asks the source's daemon about its half. @throws when there is no answer */
   askSource: (handOver: HandOver, signal: AbortSignal) => Promise<SourcePeer>;
   times: IncomingTimes;
-  /** The VM runs here by right; the connections are the receiver's. */
+  /** The VM runs here by right; the connections are the receiver's. May be called again. @throws what its disk says */
   arrived: (vm: RunningVm) => void;
 }
 
@@ -406,12 +406,15 @@ export class Drive {
     await hands.keepClaims(this.entry);
   }
 
-  /** The VM is this host's now. Waits for the disk, so it is not done while traffic waits. */
+  /**
+   * The VM is this host's now. Waits for the disk, so it is not done while traffic waits, and is tried again where that is
+   * full: what follows needs it too.
+   */
   async #handOn(): Promise<void> {
     if (this.#taken) return;
     const vm = await this.#deps.hands.take(this.entry);
     if (vm === undefined) return;
-    this.#taken = true;
     this.#deps.arrived(vm);
+    this.#taken = true;
   }
 }

@@ -290,6 +290,21 @@ test('what else cannot be written does not stop a VM that runs', async (t) => {
   }
 });
 
+test('a VM that cannot be taken in, as the disk is full, is taken in when there is room', async (t) => {
+  const world = new World(t);
+  await bring(world, 'ready');
+  world.machine.vm = Object.create(null); // nothing looks at it
+  let arrivals = 0;
+  world.arrived = () => {
+    arrivals += 1;
+    if (arrivals < 3) throw new Error('database or disk is full');
+  };
+  await world.commit();
+  await world.until('settled');
+  assert.equal(arrivals, 3);
+  assert.equal(world.machine.settled, 1, 'what needs the disk is done after it');
+});
+
 test('a link that breaks in post-copy is listened for anew, once for each break', async (t) => {
   const world = new World(t);
   await bring(world, 'ready');

@@ -10,6 +10,7 @@ import type { OwnershipStore } from '../../ownership/store.ts';
 import type { SourcePeer } from '../protocol/destination-recovery.ts';
 import { commitAttempt, type HandOver } from '../protocol/record.ts';
 import { Limits } from '../request.ts';
+import type { RunningVm } from '../vm.ts';
 import type { IncomingTimes } from './drive.ts';
 import type { HandsEvents, IncomingHands, OrderedEntry, QemuLook } from './hands.ts';
 import { IncomingJournal } from './journal.ts';
@@ -44,6 +45,8 @@ export class FakeMachine {
   plugged = 0;
   settled = 0;
   taps = false;
+  /** What is handed on, where a test has made one. */
+  vm: RunningVm | undefined;
   /** Calls that fail, with the error. */
   readonly failing = new Map<keyof IncomingHands, () => Error>();
   readonly calls: string[] = [];
@@ -197,7 +200,7 @@ export class FakeHands implements IncomingHands {
   }
 
   async take() {
-    return undefined;
+    return this.machine.vm;
   }
 
   async close() {}
@@ -214,6 +217,8 @@ export class World {
   #dies: Dies | undefined;
   /** Told when the service was killed: its connections end with it. */
   onDeath = () => {};
+  /** Takes the VM in. */
+  arrived = () => {};
   journal: IncomingJournal;
   hands: FakeHands;
   service: IncomingService;
@@ -242,7 +247,7 @@ export class World {
         exclusively: (_name, _why, act) => act(),
         incoming: () => {},
         notComing: () => {},
-        arrived: () => {},
+        arrived: () => this.arrived(),
       },
       askSource: async () => {
         if (this.source === undefined) throw new Error('nobody answers');
