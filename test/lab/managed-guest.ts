@@ -1,6 +1,7 @@
 /** A guest whose interface a network manager has, as people have it, and how its manager and its kernel report that. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { z } from 'zod';
 import { deadline } from '../../src/base/deadline.ts';
 import { distroGuest } from '../../src/lab/distro-guest.ts';
 import { ensureDistroImage } from '../../src/lab/image/distro/image.ts';
@@ -8,6 +9,9 @@ import type { ManagerName } from '../../src/lab/image/distro/setup.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { type DhcpServer, RENEWAL_SECONDS, startDhcpServer } from '../../src/lab/network/dhcp.ts';
 import type { MigrationResult } from '../../src/migration/result.ts';
+import { swapDevice } from '../../src/migration/swap/engine.ts';
+import { SwapRequest } from '../../src/migration/swap/request.ts';
+import { vmSite } from '../../src/migration/swap/vm-site.ts';
 import type { RunningVm } from '../../src/migration/vm.ts';
 import { CACHE, inGuest } from './migrating.ts';
 
@@ -27,7 +31,13 @@ export const SLOWLY = { readyMs: 30_000, finishMs: 60_000 };
 export interface Guest {
   manager: ManagerName;
   ipv4: 'dhcp' | 'static';
+  /** Profiles of AppArmor are enforced, and who asks the DHCP server has one: dhclient, for NetworkManager too. */
+  apparmor?: boolean;
 }
+
+/** NetworkManager has a client of its own, which has no profile. */
+const WITH_DHCLIENT = `mkdir -p /etc/NetworkManager/conf.d
+printf '[main]\\ndhcp=dhclient\\n' >/etc/NetworkManager/conf.d/dhclient.conf`;
 
 /** An interface, the second byte of its subnet, and who has it. */
 export interface Managed {
@@ -160,6 +170,26 @@ export const managerTold = ({ warnings }: MigrationResult): string[] =>
     /reported|DHCP server gave|did not|has not|not finished|was not|left to/.test(text),
   );
 
+/** Another of the host's devices for the guest's only NIC. */
+export async function swapOver(
+  { lab, vm }: Pick<ManagedGuest, 'lab' | 'vm'>,
+  asked: Omit<z.input<typeof SwapRequest>, 'vm' | 'with'>,
+): Promise<MigrationResult> {
+  const has = vm.qemu.spec.nics[0]?.direct?.device;
+  const other = vm.host.devices().find(({ id }) => id !== has) ?? assert.fail('the host has one device');
+  const request = SwapRequest.parse({ vm: vm.qemu.spec.name, with: other.id, ...asked });
+  const { journal, abilities, ownership } = lab;
+  const result = await swapDevice(request, {
+    site: await vmSite(request, { vm, ownership, signal: deadline('asking QEMU', 30_000) }),
+    journal,
+    abilities,
+    emit: () => {},
+    cancel: new AbortController().signal,
+  });
+  assert.equal(result.ending, 'completed', JSON.stringify([result.error, result.left, result.warnings]));
+  return result;
+}
+
 export interface ManagedGuest {
   lab: Lab;
   vm: RunningVm;
@@ -178,7 +208,7 @@ export function buildImage() {
 
 /** A lab with a guest of Debian 12 that its manager has configured. */
 export async function bootManaged(
-  { manager, ipv4 }: Guest,
+  { manager, ipv4, apparmor = false }: Guest,
   standby: 'virtio' | 'none',
 ): Promise<ManagedGuest> {
   const lab = await Lab.create({ cacheDir: CACHE, devices: { a: MODELS, b: MODELS }, log: console.log });
@@ -186,11 +216,13 @@ export async function bootManaged(
     const dhcp = startDhcpServer(lab);
     const image = await buildImage();
     const fixed = { address: '10.77.0.10/24', gateway: '10.77.0.1' };
-    const guest = await distroGuest(lab, image, {
+    const setup = {
       manager,
-      ipv4: ipv4 === 'dhcp' ? 'dhcp' : fixed,
+      ipv4: ipv4 === 'dhcp' ? ipv4 : fixed,
       interface: INTERFACE,
-    });
+      ...(apparmor && manager === 'NetworkManager' ? { extra: WITH_DHCLIENT } : {}),
+    };
+    const guest = await distroGuest(lab, image, setup, { apparmor });
     const vm = await lab.boot({ guest, memoryMiB: 512, standby });
     await configured(vm, only(manager));
     const booted = await look(vm, only(manager));

@@ -2,13 +2,15 @@
  * Guests as people have them, all of them: each network manager, with addresses from a DHCP server and without, in each
  * mode. Connections survive; name, addresses and the manager's report are as before, also a minute later, when leases
  * were renewed, and after a reboot of the guest with `--persist`. The guest that has started again goes on to the next
- * mode. `npm run test:guests`, which takes most of an hour; a table at the end says what was seen.
+ * mode, and in the end another device comes by a swap. `npm run test:guests`, which takes most of an hour; a table at the end says what was seen.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MANAGERS } from '../../src/lab/image/distro/setup.ts';
-import { watchGuest } from '../../src/lab/scenario.ts';
+import { migrateInLab, watchGuest } from '../../src/lab/scenario.ts';
+import { parseRequest } from '../../src/migration/request.ts';
+import { DHCLIENT, denyAgent, denyDhclient, enforced, labelsOf } from './apparmor.ts';
 import { needsDistroTools } from './distro.ts';
 import {
   addByHand,
@@ -28,6 +30,7 @@ import {
   reboot,
   renewed,
   SLOWLY,
+  swapOver,
 } from './managed-guest.ts';
 import { assertSurvived, inGuest, moveOver, watchConnections } from './migrating.ts';
 
@@ -48,9 +51,12 @@ done
 cat "/sys/class/net/$1/bonding/slaves"
 `;
 
-const GUESTS: readonly Guest[] = MANAGERS.flatMap((manager) =>
-  (['dhcp', 'static'] as const).map((ipv4) => ({ manager, ipv4 })),
-);
+/** Each manager in both ways; and those whose DHCP client has a profile of AppArmor, with that enforced. */
+const GUESTS: readonly Guest[] = [
+  ...MANAGERS.flatMap((manager) => (['dhcp', 'static'] as const).map((ipv4) => ({ manager, ipv4 }))),
+  { manager: 'ifupdown', ipv4: 'dhcp', apparmor: true },
+  { manager: 'NetworkManager', ipv4: 'dhcp', apparmor: true },
+];
 
 const COLUMNS = [
   'connections',
@@ -76,15 +82,17 @@ after(() => {
 });
 
 for (const guest of GUESTS) {
-  const { manager, ipv4 } = guest;
+  const { manager, ipv4, apparmor } = guest;
+  const title = `${manager}, ${ipv4}${apparmor ? ', AppArmor' : ''}`;
   const nic = only(manager);
   const suite = {
     ...needsDistroTools(),
     timeout: BUILD_MS + BOOT_MS + MODES.length * (2 * MOVE_MS + BOOT_MS),
   };
-  describe(`${manager}, ${ipv4}`, suite, () => {
+  describe(title, suite, () => {
     let guestNow: ManagedGuest;
     let withHand: Look;
+    const swapRow: Row = {};
 
     before(
       async () => {
@@ -94,12 +102,21 @@ for (const guest of GUESTS) {
     );
     after(() => guestNow?.lab.dispose());
 
+    if (apparmor) {
+      it('enforces the profile of its DHCP client, and has none for its agent', async () => {
+        const profiles = await enforced(guestNow.vm);
+        assert.ok(profiles.includes(DHCLIENT), profiles.join('\n'));
+        assert.deepEqual(await labelsOf(guestNow.vm, 'dhclient'), [`${DHCLIENT} (enforce)`]);
+        assert.deepEqual(await labelsOf(guestNow.vm, 'qemu-ga'), ['unconfined']);
+      });
+    }
+
     for (const [at, mode] of MODES.entries()) {
       const model = MODELS[(at + 1) % MODELS.length];
       const row: Row = {};
 
       it(`${mode} onto ${model}`, { timeout: MOVE_MS }, async () => {
-        rows.set(`${manager}, ${ipv4}, ${mode}`, row);
+        rows.set(`${title}, ${mode}`, row);
         await addByHand(guestNow.vm, nic);
         withHand = await look(guestNow.vm, nic);
         const probes = await watchGuest(guestNow.lab, undefined, guestNow.address, SLOWLY);
@@ -175,6 +192,60 @@ for (const guest of GUESTS) {
           }
         }),
       );
+    }
+
+    it('is so after a swap with --persist, and after another reboot', { timeout: BOOT_MS + MOVE_MS }, () =>
+      noted(swapRow, 'reboot', async () => {
+        rows.set(`${title}, swap`, swapRow);
+        await addByHand(guestNow.vm, nic);
+        withHand = await look(guestNow.vm, nic);
+        const probes = await watchGuest(guestNow.lab, undefined, guestNow.address, SLOWLY);
+        try {
+          const result = await swapOver(guestNow, { continuity: 'bridge', persist: true, limits: PATIENT });
+          const now = await look(guestNow.vm, nic);
+          const seen = await probes.stop();
+          swapRow.connections = `${seen.connections.survived} of ${seen.connections.opened}`;
+          swapRow['outage, ms'] = `${Math.round(seen.outageMs.tcp)}`;
+          await noted(swapRow, 'same address', () => assert.deepEqual(now.state, withHand.state));
+          await noted(swapRow, 'same report', () => {
+            assert.deepEqual(now.report, withHand.report);
+            assert.deepEqual(managerTold(result), []);
+          });
+          assertSurvived(seen);
+          assert.ok(result.nics.some(({ persisted = [] }) => persisted.length > 0));
+        } finally {
+          probes.kill();
+        }
+        await reboot(guestNow.vm, nic);
+        assert.deepEqual(await look(guestNow.vm, nic), guestNow.booted);
+      }),
+    );
+
+    if (apparmor && manager === 'ifupdown') {
+      it('tells what the profile denies', { timeout: MOVE_MS }, async () => {
+        await denyDhclient(guestNow.vm);
+        const moved = await moveOver(guestNow.lab, guestNow.vm, { continuity: 'hold', limits: PATIENT });
+        guestNow.vm = moved.vm;
+        const told = managerTold(moved.result).filter((text) => text.includes('dhclient'));
+        assert.match(
+          told.join('\n'),
+          /did not start again: .*denied.*apparmor="DENIED" operation="create".*comm="dhclient"/s,
+        );
+        // its lease is not renewed, but it has its address until then
+        assert.deepEqual((await look(guestNow.vm, nic)).state, guestNow.booted.state);
+      });
+
+      it('is refused where a profile keeps the agent from running programs', {
+        timeout: MOVE_MS,
+      }, async () => {
+        const { lab, vm } = guestNow;
+        await denyAgent(vm);
+        const destination = vm.host.name === 'a' ? 'b' : 'a';
+        const request = parseRequest({ vm: 'web1', destination, dryRun: true, limits: PATIENT });
+        const { result } = await migrateInLab({ lab, vm, request });
+        assert.deepEqual([result.ending, result.error?.code], ['failed', 'GUEST_COMMAND_FAILED']);
+        assert.match(result.error?.message ?? '', /Permission denied/);
+      });
     }
   });
 }

@@ -7,7 +7,8 @@ import { segment } from './names.ts';
 /** A lease, and the age at which a client renews it, seconds: soon, so that it is seen, and long before the end. */
 const LEASE_SECONDS = 600;
 export const RENEWAL_SECONDS = 45;
-const REBINDING_SECONDS = 500;
+/** Of the lease; then a client asks any server. */
+const REBINDING = 5 / 6;
 
 export interface Lease {
   /** Seconds since 1970 at which it ends. */
@@ -33,8 +34,11 @@ export interface DhcpServer {
   exchanges(): string[];
 }
 
-/** Starts the server on the lab's networks; it ends with the lab. Addresses are the server's choice: .100 to .199. */
-export function startDhcpServer(lab: Lab): DhcpServer {
+/**
+ * Starts the server on the lab's networks; it ends with the lab. Addresses are the server's choice: .100 to .199.
+ * @param leaseSeconds 120 at least; for a client that does not heed the server's word of when to renew
+ */
+export function startDhcpServer(lab: Lab, leaseSeconds = LEASE_SECONDS): DhcpServer {
   const { leaseFile, said } = startDnsmasq(lab, {
     name: 'dhcp',
     args: [
@@ -42,10 +46,10 @@ export function startDhcpServer(lab: Lab): DhcpServer {
       ...lab.networks.flatMap((_, n) => {
         const { switch: device, subnet } = segment(n);
         const range = `10.${subnet}.0.100,10.${subnet}.0.199`;
-        return [`--interface=${device}`, `--dhcp-range=${range},${LEASE_SECONDS}`];
+        return [`--interface=${device}`, `--dhcp-range=${range},${leaseSeconds}`];
       }),
       `--dhcp-option=option:T1,${RENEWAL_SECONDS}`,
-      `--dhcp-option=option:T2,${REBINDING_SECONDS}`,
+      `--dhcp-option=option:T2,${Math.floor(leaseSeconds * REBINDING)}`,
       '--dhcp-authoritative',
       '--no-ping',
     ],

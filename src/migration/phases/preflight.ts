@@ -7,7 +7,7 @@ import { queryMigrate, queryMigrateCapabilities, queryStatus } from '../../hyper
 import { chooseStrategy, precopyFault, type StrategyDecision } from '../../memory/strategy.ts';
 import type { Ownership } from '../../ownership/store.ts';
 import { CaptureMemory } from '../../shadow/net/capture-memory.ts';
-import { captureShadow, type GuestFacts, guestFacts } from '../../shadow/net/guest.ts';
+import { captureShadow, type GuestFacts, guestFacts, requireIproute2 } from '../../shadow/net/guest.ts';
 import type { DeviceIdentity, NetShadow } from '../../shadow/net/model.ts';
 import { chooseContinuity, planReplay, takesNoBond } from '../../shadow/net/plan.ts';
 import { Continuity, type ReplayPlan } from '../../shadow/net/plan-model.ts';
@@ -147,8 +147,7 @@ async function askGuest(run: Run, signal: AbortSignal): Promise<GuestFacts> {
       signal,
     ),
   );
-  if (!guest.tools.ip)
-    throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how: 'Install iproute2 in the guest.' });
+  requireIproute2(guest);
   const missing = ports.find(({ guestPath }) => !guest.ports.includes(guestPath));
   if (missing !== undefined) {
     const how = 'Start the VM with the virtio-serial ports that Shadowferry adds; see docs/architecture.md.';

@@ -1,7 +1,13 @@
 /** The phases of a swap, in their order; what each does is journalled with its undo before it acts. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
-import { captureShadow, guestFacts, installProgram, removeProgram } from '../../shadow/net/guest.ts';
+import {
+  captureShadow,
+  guestFacts,
+  installProgram,
+  removeProgram,
+  requireIproute2,
+} from '../../shadow/net/guest.ts';
 import { type ManagerReport, YIELD_MS } from '../../shadow/net/manager/manager.ts';
 import type { NetShadow, Outcome } from '../../shadow/net/model.ts';
 import { chooseContinuity, planReplay, takesNoBond } from '../../shadow/net/plan.ts';
@@ -71,8 +77,7 @@ export async function preflight(run: SwapRun): Promise<void> {
   const guest = await step(run, 'preflight', 'ask the guest what it has', {}, () =>
     guestFacts(site.shell, site.ports.port === undefined ? [] : [site.ports.port], signal),
   );
-  if (!guest.tools.ip)
-    throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how: 'Install iproute2 there.' });
+  requireIproute2(guest);
   if (site.ports.port !== undefined && !guest.ports.includes(site.ports.port)) {
     const how = 'Start the VM with the virtio-serial port that Shadowferry adds; see docs/architecture.md.';
     throw new ShadowferryError('GUEST_LACKS', { what: `the serial port ${site.ports.port}`, how });

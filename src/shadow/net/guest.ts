@@ -1,5 +1,6 @@
 /** What the host does inside a guest for a shadow, through a shell of it: off the critical path, all of it. */
 import { shellCommand, shellQuote } from '../../base/shell-quote.ts';
+import { ShadowferryError } from '../../errors.ts';
 import type { GuestShell } from '../../guest/shell.ts';
 import { againScript } from './again.ts';
 import { captureArgs, captureScript, parseCapture } from './capture.ts';
@@ -70,8 +71,10 @@ export async function freshShadow(
 export interface GuestFacts {
   kernel: string;
   bonding: boolean;
-  /** Programs that a replay may need, by presence. */
+  /** Programs that a replay may need, by presence; `ip` only where it is iproute2's. */
   tools: Record<'ip' | 'tc' | 'ethtool' | 'bridge', boolean>;
+  /** The `ip` that is there is another one: busybox's, which knows a tenth of it. */
+  otherIp: boolean;
   /** Those of our virtio-serial ports that the guest has. */
   ports: readonly string[];
 }
@@ -79,7 +82,13 @@ export interface GuestFacts {
 const FACTS = `
 IFS= read -r kernel </proc/sys/kernel/osrelease && printf 'kernel %s\\n' "$kernel"
 if [ -e /sys/class/net/bonding_masters ] || modprobe -n bonding 2>/dev/null; then echo bonding; fi
-for tool in ip tc ethtool bridge; do if command -v "$tool" >/dev/null 2>&1; then printf 'tool %s\\n' "$tool"; fi; done
+for tool in tc ethtool bridge; do if command -v "$tool" >/dev/null 2>&1; then printf 'tool %s\\n' "$tool"; fi; done
+# by its path, as some busybox shells have an ip of their own
+for found in /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip /usr/local/sbin/ip /usr/local/bin/ip; do
+  [ -x "$found" ] || continue
+  case $("$found" -V 2>&1 </dev/null) in *iproute2*) echo 'tool ip' ;; *) echo 'other ip' ;; esac
+  break
+done
 for port; do if [ -e "$port" ]; then printf 'port %s\\n' "$port"; fi; done
 exit 0
 `;
@@ -97,8 +106,18 @@ export async function guestFacts(
     kernel: lines.find((line) => line.startsWith('kernel '))?.slice('kernel '.length) ?? 'unknown',
     bonding: lines.includes('bonding'),
     tools: { ip: has('ip'), tc: has('tc'), ethtool: has('ethtool'), bridge: has('bridge') },
+    otherIp: lines.includes('other ip'),
     ports: ports.filter((port) => lines.includes(`port ${port}`)),
   };
+}
+
+/** @throws GUEST_LACKS where nothing can be captured or replayed, as there is no iproute2 */
+export function requireIproute2({ tools, otherIp }: Pick<GuestFacts, 'tools' | 'otherIp'>): void {
+  if (tools.ip) return;
+  const how = otherIp
+    ? 'Its ip is not iproute2\'s but another, such as busybox\'s, which knows too little. Install iproute2 and ethtool there (on Alpine: "apk add iproute2 ethtool").'
+    : 'Install iproute2 there, and ethtool with it.';
+  throw new ShadowferryError('GUEST_LACKS', { what: 'iproute2', how });
 }
 
 /**

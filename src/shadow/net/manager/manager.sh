@@ -43,6 +43,18 @@ rules=$root/run/udev/rules.d/78-shadowferry-$tag.rules
 network=$networks/00-shadowferry-$tag.network
 members=$networks/00-shadowferry-$tag-members.network
 
+# iproute2's, by its path: some busybox shells take their own applet for a plain `ip`, which knows a tenth of it.
+ip_path=ip
+for found in ${SHADOWFERRY_TOOLS:+"$SHADOWFERRY_TOOLS/ip"} /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip /usr/local/sbin/ip /usr/local/bin/ip; do
+  if [ -x "$found" ]; then
+    ip_path=$found
+    break
+  fi
+done
+ip() {
+  "$ip_path" "$@"
+}
+
 say() {
   printf '%s %s\n' "$1" "$2"
 }
@@ -102,6 +114,11 @@ in_time() {
 
 # ---------------------------------------------------------------- who manages the interface
 
+# Sets `value` to what ifupdown has noted of the interface: Debian's, and that of busybox and of Alpine.
+taken_up() {
+  value_in "$interface" "$root/run/network/ifstate" || value_in "$interface" "$root/run/ifstate"
+}
+
 find_manager() {
   index_of "$interface" && [ -n "$index" ] || return 0
   links=$root/run/systemd/netif/links/$index
@@ -123,8 +140,21 @@ find_manager() {
         ;;
     esac
   fi
-  if value_in "$interface" "$root/run/network/ifstate"; then manager=ifupdown; fi
+  if taken_up; then manager=ifupdown; fi
   return 0
+}
+
+# Was a process started by NetworkManager? Such a client is its own affair.
+started_by_nm() {
+  while read -r key value; do
+    case $key in
+      PPid:)
+        { read -r parent <"$root/proc/$value/comm"; } 2>/dev/null && [ "$parent" = NetworkManager ]
+        return
+        ;;
+    esac
+  done 2>/dev/null <"$1/status"
+  return 1
 }
 
 # Finds the DHCP client that was started for the interface alone, and keeps its argument vector.
@@ -136,6 +166,7 @@ find_client() {
       dhclient | udhcpc | dhcpcd) ;;
       *) continue ;;
     esac
+    if started_by_nm "$process"; then continue; fi
     if tr '\0' '\n' <"$process/cmdline" 2>/dev/null | grep -qxF -e "$interface"; then
       client="$name ${process##*/}"
       cat "$process/cmdline" >"$dir/client"
@@ -170,7 +201,7 @@ report() {
         while IFS= read -r line; do say report "$line"; done
       ;;
     ifupdown)
-      value_in "$interface" "$root/run/network/ifstate"
+      taken_up
       say report "ifstate=$value"
       if [ -n "$unit" ]; then say report "unit=$(systemctl is-active "$unit" 2>/dev/null)"; fi
       ;;
@@ -455,19 +486,42 @@ giveback_ifupdown() {
   fi
 }
 
-# Its socket is bound to the interface that goes. Killed, it gives no lease back and runs no script.
 yield_client() {
   case $client in
+    # its socket is bound to the interface that goes. Killed, it gives no lease back and runs no script
     'dhclient '*) kill -s KILL "${client#* }" 2>/dev/null ;;
-    # these look their interface up again by themselves
+    # it looks its interface up at each word to the server, and ends when there is none: it has to wait
+    'udhcpc '*) kill -s STOP "${client#* }" 2>/dev/null ;;
+    # it looks its interface up again by itself
     *) ;;
   esac
+}
+
+# Prints what AppArmor or SELinux refused a program after a moment, where the kernel's log has it: refused NAME UPTIME
+refused() {
+  dmesg 2>/dev/null | awk -v who="comm=\"$1\"" -v from="$2" '
+    index($0, who) && (/apparmor="DENIED"/ || /avc: +denied/) {
+      split($0, part, /[][]/)
+      if (part[2] + 0 < from + 0) next
+      sub(/^[^a]*(audit:.*: )?/, "")
+      last = $0
+    }
+    END { if (last != "") printf " (%s)", substr(last, 1, 200) }' 2>/dev/null
+}
+
+# Prints the line of a program's words that says why it failed: reason WORDS
+reason() {
+  printf '%s\n' "$1" | grep -i -m 1 -e denied -e error -e fail -e cannot -e "can't" -e 'not ' || echo 'it does not say why'
 }
 
 # Started with its file of leases it asks for the address that it had (INIT-REBOOT), and has it all the while.
 giveback_client() {
   case $client in
     'dhclient '*) ;;
+    'udhcpc '*)
+      kill -s CONT "${client#* }" 2>/dev/null || say problem "the DHCP client udhcpc has ended"
+      return 0
+      ;;
     *) return 0 ;;
   esac
   # where its lease has ended meanwhile, it begins by taking all addresses away
@@ -478,8 +532,17 @@ $(tr '\0' '\n' <"$dir/client")
 EOT
   timeout=
   if command -v timeout >/dev/null 2>&1; then timeout='timeout 60'; fi
+  read -r started rest <"$root/proc/uptime"
+  # a pipe, as its profile may deny it a file of ours
   # shellcheck disable=SC2086 # words
-  $timeout "$@" </dev/null >/dev/null 2>&1 || say problem "the DHCP client ${1##*/} did not start again"
+  said=$({
+    $timeout "$@" </dev/null 2>&1
+    printf 'code %s' "$?"
+  } | $timeout cat)
+  case $said in
+    *'code 0') ;;
+    *) say problem "the DHCP client ${1##*/} did not start again: $(reason "$said")$(refused "${1##*/}" "$started")" ;;
+  esac
   restore_addresses
 }
 

@@ -1,9 +1,11 @@
 /** `manager.sh` under several shells, in a made-up tree with made-up tools; and what is made of its words. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { deadline } from '../../../base/deadline.ts';
 import { exec } from '../../../base/exec.ts';
 import { findProgram } from '../../../base/find-program.ts';
@@ -212,6 +214,64 @@ esac
       assert.equal(get('run/udev/rules.d/80-ifupdown.rules'), '');
       await run('giveback');
       assert.ok(!existsSync(join(root, 'run/udev/rules.d/80-ifupdown.rules')));
+    });
+
+    it("has busybox's DHCP client wait while its interface is away, as it would end", async () => {
+      put('sys/class/net/lan0/ifindex', '7\n');
+      put('run/ifstate', 'lo=lo\nlan0=lan0\n');
+      const client = spawn('sleep', ['60'], { stdio: 'ignore' });
+      try {
+        put(`proc/${client.pid}/comm`, 'udhcpc\n');
+        put(`proc/${client.pid}/cmdline`, 'udhcpc\0-R\0-i\0lan0\0');
+        const stopped = async (wanted: boolean) => {
+          const limit = deadline('the signal', 10_000);
+          const state = () => readFileSync(`/proc/${client.pid}/stat`, 'utf8').split(' ')[2];
+          while ((state() === 'T') !== wanted) await delay(10, undefined, { signal: limit });
+        };
+        const said = 'manager ifupdown\nclient udhcpc\nreport ifstate=lan0\nreport client=running\n';
+        assert.equal(await run('yield'), said);
+        await stopped(true);
+        assert.equal(await run('giveback'), said.replace('client udhcpc\n', ''));
+        await stopped(false);
+      } finally {
+        client.kill('SIGKILL');
+      }
+    });
+
+    it('leaves the client that NetworkManager has started to it', async () => {
+      put('sys/class/net/lan0/ifindex', '7\n');
+      put('run/NetworkManager/devices/7', '[device]\nmanaged=true\nconnection-uuid=abc\n');
+      put('proc/20/comm', 'NetworkManager\n');
+      put('proc/21/comm', 'dhclient\n');
+      put('proc/21/cmdline', 'dhclient\0-d\0lan0\0');
+      put('proc/21/status', 'Name:\tdhclient\nPPid:\t20\n');
+      assert.doesNotMatch(await run('yield'), /client/);
+    });
+
+    it('says why a DHCP client does not start again, and what the kernel refused it', async () => {
+      put('sys/class/net/lan0/ifindex', '7\n');
+      const client = join(root, 'tools/dhclient');
+      put(
+        'tools/dhclient',
+        '#!/bin/sh\necho Internet Systems\necho "Open a socket: Permission denied"\nexit 1\n',
+        0o755,
+      );
+      const denied = (at: string, who: string) =>
+        `[${at}] audit: type=1400 audit(1.2:3): apparmor="DENIED" operation="create" profile="p" comm="${who}"`;
+      const log = [denied('    3.5', 'dhclient'), denied('   99.1', 'dhclient'), denied('  100.5', 'other')];
+      put('tools/dmesg', `#!/bin/sh\ncat <<'EOT'\n${log.join('\n')}\nEOT\n`, 0o755);
+      const old = spawn('sleep', ['60'], { stdio: 'ignore' });
+      try {
+        put(`proc/${old.pid}/comm`, 'dhclient\n');
+        put(`proc/${old.pid}/cmdline`, `${client}\0lan0\0`);
+        await run('yield');
+        assert.match(
+          await run('giveback'),
+          /^problem the DHCP client dhclient did not start again: Open a socket: Permission denied \(apparmor="DENIED" operation="create" profile="p" comm="dhclient"\)$/m,
+        );
+      } finally {
+        old.kill('SIGKILL');
+      }
     });
   });
 }

@@ -3,7 +3,7 @@
  * network manager. Pure: from what is known of the interface and of the guest to texts.
  */
 import type { NetShadow } from '../model.ts';
-import { ifupdownFiles } from './persist-ifupdown.ts';
+import { ifupdownFiles, isAuto } from './persist-ifupdown.ts';
 import { linkFiles } from './persist-link.ts';
 import {
   type Bond,
@@ -169,11 +169,11 @@ function bondFiles(paths: Paths, bond: Bond, facts: PersistFacts, tag: string): 
   if (facts.ifupdown) {
     if (facts.interfaces.some((line) => /^\s*bond[-_](mode|slaves|primary)\b/.test(line)))
       return own('/etc/network/interfaces');
-    if (!readsParts(facts.interfaces)) {
-      const why = '/etc/network/interfaces does not read interfaces.d';
+    if (!isAuto(facts.interfaces, bond.interface) && !readsParts(facts.interfaces)) {
+      const why = `/etc/network/interfaces neither has "auto ${bond.interface}" nor reads interfaces.d`;
       return nothing(`${why}: ${bond.interface} will be bare after a boot`);
     }
-    return done(ifupdownFiles(paths, bond));
+    return done(ifupdownFiles(paths, bond, facts.interfaces));
   }
   return nothing(
     `no network manager has ${bond.interface} (systemd-networkd, NetworkManager, ifupdown): it will be bare after a boot`,

@@ -9,6 +9,18 @@ export PATH
 [ "\${IFACE-}" = "$interface" ] || exit 0
 [ ! -e "/sys/class/net/$interface/bonding" ] || exit 0
 
+# iproute2's, by its path: some busybox shells take their own applet for a plain ip, which knows a tenth of it
+ip_path=ip
+for found in /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip /usr/local/sbin/ip /usr/local/bin/ip; do
+  if [ -x "$found" ]; then
+    ip_path=$found
+    break
+  fi
+done
+ip() {
+  "$ip_path" "$@"
+}
+
 # Sets name to the interface of a PCI device with a MAC: find PCI MAC
 find() {
   for entry in "/sys/bus/pci/devices/$1"/net/* "/sys/bus/pci/devices/$1"/virtio*/net/*; do
@@ -16,7 +28,22 @@ find() {
     name=\${entry##*/}
     return 0
   done
+  name=
   return 1
+}
+
+# Gives the device that find has found a name, or, where another has it, any but that of the bond: call WANTED
+call() {
+  ip link set dev "$name" down
+  for wanted in "$1" "sf-$name" sf0 sf1 sf2 sf3; do
+    if [ "$name" = "$wanted" ]; then return 0; fi
+    if ip link set dev "$name" name "$wanted" 2>/dev/null; then
+      name=$wanted
+      return 0
+    fi
+    if [ "$name" != "$interface" ]; then return 0; fi
+  done
+  echo "shadowferry: $name could not be given another name" >&2
 }
 
 tries=0
@@ -24,34 +51,45 @@ until find "$direct" "$direct_mac"; do
   tries=$((tries + 1))
   if [ "$tries" -gt 50 ]; then
     echo "shadowferry: there is no device $direct_mac at $direct" >&2
-    name=
     break
   fi
   sleep 0.2 || sleep 1
 done
-if [ -n "$name" ]; then
-  ip link set dev "$name" down
-  if [ "$name" != "$device" ]; then ip link set dev "$name" name "$device"; fi || exit 1
+# the kernel may have given the standby the bond's name, or the name that the device is to have
+if [ -n "$standby" ] && find "$standby" "$standby_mac"; then call "$standby_name"; fi
+if find "$direct" "$direct_mac"; then
+  call "$device"
+  # a udev that knows nothing of our .link file gives it to the device as another name
+  ip link property del dev "$name" altname "$interface" 2>/dev/null
 fi
+device=$name
 # shellcheck disable=SC2086 # words
-# a udev that knows nothing of our .link file gives it to the device as another name
-if [ -n "$name" ]; then ip link property del dev "$device" altname "$interface" 2>/dev/null; fi
 if ! ip link add name "$interface" address "$mac" mtu "$mtu" type bond $options; then
   # better the bare device than none
-  if [ -n "$name" ]; then ip link set dev "$device" name "$interface"; fi
+  if [ -n "$device" ]; then ip link set dev "$device" name "$interface"; fi
   exit 0
 fi
-if [ -n "$name" ]; then ip link set dev "$device" master "$interface"; fi
-echo "$device" >"/sys/class/net/$interface/bonding/primary"
-if [ -n "$standby" ] && find "$standby" "$standby_mac"; then
-  ip link set dev "$name" down
-  ip link set dev "$name" master "$interface"
+if [ -n "$device" ]; then
+  ip link set dev "$device" master "$interface"
+  echo "$device" >"/sys/class/net/$interface/bonding/primary"
 fi
+if [ -n "$standby" ] && find "$standby" "$standby_mac"; then ip link set dev "$name" master "$interface"; fi
 exit 0
 `;
 
-/** A step of ifup that makes the bond, and the word that has ifup take it up at boot. */
-export function ifupdownFiles(paths: Paths, bond: Bond): PersistFile[] {
+/** Do the files of ifupdown have an interface taken up at boot? */
+export function isAuto(lines: readonly string[], name: string): boolean {
+  return lines.some((line) => {
+    const [word, ...names] = line.trim().split(/\s+/);
+    return word === 'auto' && names.includes(name);
+  });
+}
+
+/**
+ * A step of ifup that makes the bond, and, where nothing has it taken up at boot, the word for that.
+ * @param interfaces lines of the files of ifupdown
+ */
+export function ifupdownFiles(paths: Paths, bond: Bond, interfaces: readonly string[]): PersistFile[] {
   const values = assignments({
     interface: bond.interface,
     mac: bond.mac,
@@ -61,6 +99,7 @@ export function ifupdownFiles(paths: Paths, bond: Bond): PersistFile[] {
     device: bond.direct.name,
     standby: bond.standby?.pciPath ?? '',
     standby_mac: bond.standby?.mac ?? '',
+    standby_name: bond.standby?.name ?? '',
     options: Object.entries(bond.options)
       // the one that ip calls otherwise than the kernel and NetworkManager
       .map(([name, value]) => `${name === 'peer_notif_delay' ? 'peer_notify_delay' : name} ${value}`)
@@ -70,6 +109,8 @@ export function ifupdownFiles(paths: Paths, bond: Bond): PersistFile[] {
   return [
     file(paths.hook, `#!/bin/sh\n${header(`${what}, before ifup configures it`)}${values}${HOOK}`, '755'),
     // nothing plugs a bond in: its own stanza may wait for that
-    file(paths.interfaces, `${header(what)}auto ${bond.interface}\n`),
+    ...(isAuto(interfaces, bond.interface)
+      ? []
+      : [file(paths.interfaces, `${header(what)}auto ${bond.interface}\n`)]),
   ];
 }

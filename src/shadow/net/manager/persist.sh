@@ -14,6 +14,18 @@ OURS='# Written by Shadowferry'
 MOST_LINES=500
 failed=''
 
+# iproute2's, by its path: some busybox shells take their own applet for a plain `ip`, which knows a tenth of it.
+ip_path=ip
+for found in ${SHADOWFERRY_TOOLS:+"$SHADOWFERRY_TOOLS/ip"} /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip /usr/local/sbin/ip /usr/local/bin/ip; do
+  if [ -x "$found" ]; then
+    ip_path=$found
+    break
+  fi
+done
+ip() {
+  "$ip_path" "$@"
+}
+
 say() {
   printf '%s %s\n' "$1" "$2"
 }
@@ -130,7 +142,8 @@ facts() {
     # a profile that it keeps in memory alone, or none: it has the interface all the same
     if [ -r "$devices" ] && value_in managed "$devices"; then say networkmanager "$value"; fi
   fi
-  if value_in "$1" "$root/run/network/ifstate"; then
+  # Debian's, and that of busybox and of Alpine
+  if value_in "$1" "$root/run/network/ifstate" || value_in "$1" "$root/run/ifstate"; then
     say ifupdown 1
     for file in "$root"/etc/network/interfaces "$root"/etc/network/interfaces.d/*; do
       if [ -r "$file" ] && ! is_ours "$file"; then tell interfaces "$file"; fi

@@ -228,6 +228,16 @@ describe('what is written for the next boot', () => {
     assert.deepEqual([without.files, without.problems.length], [[], 1]);
   });
 
+  it('needs no word of its own where ifupdown takes the interface up at boot anyway, as on Alpine', () => {
+    const interfaces = ['auto lo  lan0', 'iface lan0 inet dhcp'];
+    const facts = { ...NOTHING, udev: false, systemd: false, ifupdown: true, interfaces };
+    const made = persistFiles(bond('lan0', true), facts, TAG);
+    assert.deepEqual(
+      made.files.map(({ path }) => path),
+      ['/etc/network/if-pre-up.d/shadowferry-net0'],
+    );
+  });
+
   it('waits for udev where the bond has the name that the kernel gives the device', () => {
     const network = { path: '/etc/systemd/network/50-lan.network', lines: [] };
     const unit = '/etc/systemd/system/systemd-networkd.service.d/50-shadowferry-net0.conf';
