@@ -55,6 +55,7 @@ describe('the parser of the stream', () => {
       'page 1 0 named',
       'zero 1 7 continued',
       'page 0 1 named',
+      'end',
     ]);
     assert.deepEqual(blocks, [
       { name: 'pc.ram', length: 64 * PAGE_BYTES },
@@ -78,7 +79,7 @@ describe('the parser of the stream', () => {
       .raw([0])
       .whole();
     const { told, parser, restored } = read(stream);
-    assert.deepEqual(told, ['page 0 0 named', 'page 0 5 named', 'zero 0 6 continued']);
+    assert.deepEqual(told, ['page 0 0 named', 'page 0 5 named', 'zero 0 6 continued', 'end']);
     assert.deepEqual([parser.ended, parser.unknown], [true, undefined]);
     assert.deepEqual(restored(), stream);
   });
@@ -106,7 +107,7 @@ describe('the parser of the stream', () => {
       .end((ram) => ram.page('pc.ram', pages - 1, page(1)).zero('', 2 ** 20))
       .whole();
     const { told, restored } = read(stream);
-    assert.deepEqual(told, [`page 0 ${pages - 1} named`, `zero 0 ${2 ** 20} continued`]);
+    assert.deepEqual(told, [`page 0 ${pages - 1} named`, `zero 0 ${2 ** 20} continued`, 'end']);
     assert.deepEqual(restored(), stream);
   });
 
@@ -118,7 +119,7 @@ describe('the parser of the stream', () => {
       .end((ram) => ram.page(name, 3, page(1)))
       .whole();
     const { told, restored } = read(stream);
-    assert.deepEqual(told, ['page 0 3 named']);
+    assert.deepEqual(told, ['page 0 3 named', 'end']);
     assert.deepEqual(restored(), stream);
   });
 

@@ -35,6 +35,8 @@ export interface StreamSink {
   page(block: number, address: number, continued: boolean, chunk: Uint8Array, from: number): void;
   /** A page of zeroes. */
   zero(block: number, address: number, continued: boolean): void;
+  /** All of the memory was told; what follows are bytes. */
+  end(): void;
 }
 
 type State = 'header' | 'section' | 'setup' | 'pages' | 'footer' | 'tail' | 'raw';
@@ -56,6 +58,8 @@ export class RamStreamParser {
   #last = false;
   #setupLeft = -1;
   #block = -1;
+  /** The last footer of the memory was just read. */
+  #lastFooter = false;
   /** Up to where the chunk that is being read has been told. */
   #told = 0;
   /** A record whose rest has not come yet. */
@@ -128,9 +132,17 @@ export class RamStreamParser {
       else read = this.#record(view, chunk, at);
       if (read === 0) break;
       at += read;
+      if (this.#lastFooter) this.#tellEnd(chunk, at);
     }
     if (at > this.#told) this.#sink.bytes(chunk, this.#told, at);
     return at;
+  }
+
+  #tellEnd(chunk: Uint8Array, at: number): void {
+    this.#lastFooter = false;
+    this.#sink.bytes(chunk, this.#told, at);
+    this.#told = at;
+    this.#sink.end();
   }
 
   /** @returns bytes of the record; 0 when it is not whole yet */
@@ -191,6 +203,7 @@ export class RamStreamParser {
         if (chunk[at] !== SECTION.footer || view.getUint32(at + 1) !== this.#ramSection)
           return this.#giveUp('a section without a footer', 1);
         this.#state = this.#last ? 'tail' : 'section';
+        this.#lastFooter = this.#last;
         return 5;
       case 'pages':
       case 'tail':

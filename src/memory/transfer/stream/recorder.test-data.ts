@@ -27,6 +27,10 @@ export class Recorder implements StreamSink {
     this.#parts.push(Uint8Array.of(0));
   }
 
+  end(): void {
+    this.told.push('end');
+  }
+
   /** The stream, from what was told of it. */
   restored = (): Uint8Array => new Uint8Array(Buffer.concat(this.#parts));
 

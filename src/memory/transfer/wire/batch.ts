@@ -6,17 +6,13 @@ export type Token =
   | { kind: 'bytes'; chunk: Uint8Array; from: number; to: number }
   | { kind: 'block'; block: RamBlock }
   | { kind: 'zeros'; block: number; page: number; continued: boolean; count: number }
-  | { kind: 'page'; block: number; page: number; continued: boolean; chunk: Uint8Array; from: number };
+  | { kind: 'page'; block: number; page: number; continued: boolean; chunk: Uint8Array; from: number }
+  | { kind: 'end' };
 
 export class Batch implements StreamSink {
   readonly tokens: Token[] = [];
-  /** Tokens of pages whose content must be hashed. */
-  pages = 0;
-  /** Bytes of the stream that it stands for. */
-  streamBytes = 0;
 
   bytes(chunk: Uint8Array, from: number, to: number): void {
-    this.streamBytes += to - from;
     this.tokens.push({ kind: 'bytes', chunk, from, to });
   }
 
@@ -25,17 +21,18 @@ export class Batch implements StreamSink {
   }
 
   page(block: number, address: number, continued: boolean, chunk: Uint8Array, from: number): void {
-    this.pages += 1;
-    this.streamBytes += PAGE_BYTES + 8;
     this.tokens.push({ kind: 'page', block, page: address / PAGE_BYTES, continued, chunk, from });
   }
 
   zero(block: number, address: number, continued: boolean): void {
-    this.streamBytes += 9;
     const page = address / PAGE_BYTES;
     const last = this.tokens.at(-1);
     if (continued && last?.kind === 'zeros' && last.block === block && last.page + last.count === page)
       last.count += 1;
     else this.tokens.push({ kind: 'zeros', block, page, continued, count: 1 });
+  }
+
+  end(): void {
+    this.tokens.push({ kind: 'end' });
   }
 }

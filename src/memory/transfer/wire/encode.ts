@@ -46,12 +46,17 @@ export class Encoder {
   #block = -1;
   #page = -1;
   /** The memory is complete: what follows is no part of its version. */
-  #ended = false;
+  #digest: Buffer | undefined;
 
   /** @param theirs what the other end's store holds; left out when it holds nothing that is known here */
   constructor(version: MemoryVersion, theirs?: PageIndex) {
     this.#version = version;
     this.#theirs = theirs;
+  }
+
+  /** Of the whole memory; undefined until all of it went by. */
+  get digest(): Buffer | undefined {
+    return this.#digest;
   }
 
   /** The other end's store proved to be damaged: nothing of it is named any more. */
@@ -75,7 +80,7 @@ export class Encoder {
       switch (token.kind) {
         case 'bytes':
           ops.push(token);
-          if (!this.#ended) this.#version.bytes(token.chunk.subarray(token.from, token.to));
+          if (this.#digest === undefined) this.#version.bytes(token.chunk.subarray(token.from, token.to));
           break;
         case 'block':
           ops.push(token);
@@ -94,17 +99,15 @@ export class Encoder {
           each?.(token, at);
           at += HASH_BYTES;
           break;
+        case 'end':
+          this.#digest = this.#version.digest();
+          ops.push({ kind: 'end', digest: this.#digest });
+          break;
         default:
           token satisfies never;
       }
     }
     return ops;
-  }
-
-  /** The memory is complete. */
-  end(): FramePlan {
-    this.#ended = true;
-    return [{ kind: 'end', digest: this.#version.digest() }];
   }
 
   /** The pages in between need no word of where they are. */
