@@ -7,6 +7,7 @@ import { degradedMigration, degradedWhy, NOTE, type StagedNote, stagedOf } from 
 import { errorOf } from './incoming/error-text.ts';
 import type { IncomingEntry, IncomingJournal } from './incoming/journal.ts';
 import type { Journal, JournalStep, StepJournal } from './journal.ts';
+import { type Exchange, exchangeOf } from './swap/exchange.ts';
 
 /** What came here, as far as it is asked about. */
 export type Arrivals = Pick<IncomingJournal, 'lastArrival' | 'begin' | 'end' | 'note' | 'steps' | 'told'>;
@@ -23,6 +24,8 @@ export interface Degraded {
   /** Where its steps are, and further ones go. */
   journal: StepJournal;
   steps: () => JournalStep[];
+  /** Of a swap, the old device of which may still be claimed. */
+  exchange: () => Exchange | undefined;
   /** Writes that it has what it lacked. */
   mended: (text: string) => void;
 }
@@ -41,7 +44,7 @@ function arrivedDegraded(
   const errors = [...Object.values(failed), ...(settled?.error === undefined ? [] : [settled.error])];
   const { vm, destination: host } = handOver;
   return {
-    ...{ id, vm, host, journal: arrivals, steps },
+    ...{ id, vm, host, journal: arrivals, steps, exchange: () => undefined },
     why: errors.map((error) => errorOf(error).message).join(' ') || 'its device is missing',
     staged: () => new Map(staged.map(({ nic, shadow, plan }) => [nic, { nic, shadow, plan }])),
     // that journal has no notes
@@ -67,6 +70,7 @@ export function degradedOf(vm: string, journal: Journal, arrivals?: Arrivals): D
     ...{ id, vm, host, journal, why: degradedWhy(entry) },
     staged: () => stagedOf(journal, id),
     steps: () => journal.steps(id),
+    exchange: () => exchangeOf(journal, id),
     mended: (text) => journal.note(id, NOTE.reattached, text),
   };
 }

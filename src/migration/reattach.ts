@@ -19,6 +19,7 @@ import { learn } from './knowledge.ts';
 import { plugAndReplay } from './plug.ts';
 import { Limits } from './request.ts';
 import { nicStepName, programDirectory, waitAfter } from './run.ts';
+import { holdsOld, letGoOfOld } from './swap/exchange.ts';
 import { channelOf, isPlugged, type RunningVm } from './vm.ts';
 
 /** What was done about one NIC. */
@@ -210,9 +211,9 @@ async function reattachEach(
 export async function reattach(options: ReattachOptions): Promise<Reattached> {
   const { vm, journal, arrivals } = options;
   const { name } = vm.qemu.spec;
-  const nics = directNics(vm.qemu.spec);
   const degraded = degradedOf(name, journal, arrivals);
   if (degraded === undefined) {
+    const nics = directNics(vm.qemu.spec);
     for (const nic of nics) {
       if (await isPlugged(vm, nic)) continue;
       const why = `${nic.id} has no device, and the journal knows of no migration that left it so`;
@@ -221,6 +222,10 @@ export async function reattach(options: ReattachOptions): Promise<Reattached> {
     return { nics: nics.map((nic) => nothing(vm, nic)) };
   }
   try {
+    const exchange = degraded.exchange();
+    if (exchange !== undefined && holdsOld(degraded.steps()))
+      await letGoOfOld(exchange, { ...options, journal: degraded.journal, migration: degraded.id });
+    const nics = directNics(vm.qemu.spec);
     const done = await reattachEach(options, { ...degraded, staged: degraded.staged() }, nics);
     const reasons = done.map(({ nic, reason }) => `${nic}: ${reason}`);
     degraded.mended(reasons.join('; '));

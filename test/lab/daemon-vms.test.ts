@@ -147,10 +147,11 @@ describe('a VM under daemons', { skip }, () => {
   });
 
   /** Has it done by the command line, asking the daemon, under the eyes of probes. */
-  async function underTraffic(...args: readonly string[]): Promise<void> {
+  async function underTraffic(args: readonly string[], first = async () => {}): Promise<void> {
     const probes = startProbes({ enter: lab.outside([]), target: GUEST_ADDRESS, ...UNHURRIED });
     try {
       await probes.ready;
+      await first();
       const done = await exec(shadowferry([...args, '--json', '--host', lab.daemons.a.socket]), {
         allowFailure: true,
       });
@@ -171,7 +172,7 @@ describe('a VM under daemons', { skip }, () => {
     ['bridge', 'nic1', 'vmxnet3'],
   ] as const) {
     test(`its device gives way to another one, with ${continuity}`, async () => {
-      await underTraffic('swap', 'web1', '--with', device, '--continuity', continuity);
+      await underTraffic(['swap', 'web1', '--with', device, '--continuity', continuity]);
       const { nics, busy } = await look();
       assert.deepEqual([nics[0]?.device, nics[0]?.model, busy], [device, model, null]);
       assert.deepEqual(await claimed(), [device]);
@@ -184,14 +185,15 @@ describe('a VM under daemons', { skip }, () => {
     const path = join(lab.places.a.state, 'vms', 'web1', 'outside.sock');
     const signal = deadline('the removal', 60_000);
     const outside = await QmpClient.connect({ path, name: 'outside', signal });
-    const gone = outside.waitFor('DEVICE_DELETED', { signal });
-    await deviceDel(outside, 'dev-net0');
-    await gone.promise;
+    await underTraffic(['rescue', 'web1', '--with', 'nic0'], async () => {
+      const gone = outside.waitFor('DEVICE_DELETED', { signal });
+      await deviceDel(outside, 'dev-net0');
+      await gone.promise;
+    });
     await outside.close();
-    await underTraffic('rescue', 'web1', '--with', 'nic0');
     assert.equal((await look()).nics[0]?.model, 'e1000e');
     assert.deepEqual(await claimed(), ['nic0']);
-    await underTraffic('attach', 'web1'); // nothing is missing, which is said and no error
+    await underTraffic(['attach', 'web1']); // nothing is missing, which is said and no error
   });
 
   test('each host knows of the other that it is alive', async () => {

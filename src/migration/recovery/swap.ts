@@ -9,6 +9,7 @@ import type { JournalMigration } from '../journal.ts';
 import type { Event, State } from '../machine.ts';
 import { reattach } from '../reattach.ts';
 import type { RunLog } from '../run.ts';
+import { exchangeOf, LET_GO, letGoOfOld } from '../swap/exchange.ts';
 import { swapTransition } from '../swap/machine.ts';
 import { SwapRequest } from '../swap/request.ts';
 import { rollBackSwap } from '../swap/rollback.ts';
@@ -21,7 +22,6 @@ import type { Recovered, RecoveryDependencies } from './model.ts';
 import { phaseOf, recoveredResult } from './result.ts';
 
 const MONITOR_MS = 10_000;
-const LET_GO = 'let go of the old device';
 
 interface Recovering {
   entry: JournalMigration;
@@ -73,12 +73,13 @@ async function goBack(recovering: Recovering): Promise<void> {
 
 /** The new device carries the traffic: the VM's record follows, and the old device is free. */
 async function letGo(recovering: Recovering): Promise<void> {
-  const { entry, deps, left } = recovering;
-  if (deps.journal.steps(entry.id).some(({ name, status }) => name === LET_GO && status === 'done')) return;
+  const { entry, deps, vm, left } = recovering;
+  const { journal, ownership } = deps;
+  if (journal.steps(entry.id).some(({ name, status }) => name === LET_GO && status === 'done')) return;
+  const exchange = exchangeOf(journal, entry.id);
+  if (exchange === undefined || vm === undefined) return; // it ended with its QEMU, and its claims are taken back there
   try {
-    const site = await siteOf(recovering);
-    await site.record();
-    await site.release('old');
+    await letGoOfOld(exchange, { vm, ownership, journal, migration: entry.id });
   } catch (error) {
     left.push(`${LET_GO}: ${reasonOf(error)}`);
   }

@@ -24,6 +24,7 @@ import { moveTrafficOff } from '../phases/detach.ts';
 import { replayOnto } from '../plug.ts';
 import { decide, programDirectory, step, waitAfter, waitBefore, warn } from '../run.ts';
 import { captureWithoutDevice, isAlive } from './dead.ts';
+import { LET_GO, noteExchange } from './exchange.ts';
 import type { SwapRun } from './run.ts';
 import { arrivalOf, type SwapSite, type Which } from './site.ts';
 
@@ -136,7 +137,10 @@ export function planFor({ site, facts }: Pick<SwapRun, 'site' | 'facts'>, shadow
 
 export async function reserve(run: SwapRun): Promise<void> {
   const { site, request } = run;
-  const { id: device } = site.devices.new;
+  const { old, new: target } = site.devices;
+  const { id: device } = target;
+  // who finds the swap later must know what is to be let go of
+  noteExchange(run.journal, run.id, { nic: site.nic, old, new: target });
   await step(
     run,
     'reserve',
@@ -335,7 +339,7 @@ export async function settle(run: SwapRun): Promise<Outcome[]> {
   const { site, request, facts } = run;
   run.journal.strict();
   await site.answer([]).catch((error: unknown) => warn(run, reasonOf(error)));
-  await step(run, 'settle', 'let go of the old device', {}, async () => {
+  await step(run, 'settle', LET_GO, {}, async () => {
     await site.record();
     await site.release('old');
     if (facts.results !== undefined && site.farewell !== undefined) warn(run, site.farewell);
