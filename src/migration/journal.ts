@@ -6,6 +6,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { openDatabase } from '../base/sqlite.ts';
 import type { Ending, Phase, State } from './machine.ts';
+import { type PruneRule, pruneSome } from './prune.ts';
 import { Undo } from './undo.ts';
 
 const SCHEMAS = [
@@ -69,6 +70,15 @@ export interface MigrationFilter {
 export type StepJournal = Pick<Journal, 'begin' | 'end' | 'note'>;
 
 const COLUMNS = 'seq, phase, name, status, undo, detail, begun, ended';
+
+const SHAPE = {
+  table: 'migration',
+  parts: [
+    ['step', 'migration'],
+    ['note', 'migration'],
+  ],
+  moved: (entry: string) => `${entry}.ending IN ('completed', 'degraded')`,
+} as const;
 
 export class Journal {
   readonly #db: DatabaseSync;
@@ -206,6 +216,11 @@ export class Journal {
   /** A number that is another one when somebody else has written; costs next to nothing. */
   changes(): number {
     return Number(this.#db.prepare('PRAGMA data_version').get()?.data_version);
+  }
+
+  /** Forgets some entries that a rule does not keep; call it again until it gives less than `PRUNED_AT_ONCE`. */
+  prune(rule: PruneRule): number {
+    return pruneSome(this.#db, SHAPE, rule);
   }
 
   notes(migration: string): { at: number; kind: string; text: string }[] {

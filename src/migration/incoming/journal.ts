@@ -12,6 +12,7 @@ import type { IncomingState } from '../protocol/incoming.ts';
 import { incomingEnded } from '../protocol/incoming.ts';
 import { HandOverText } from '../protocol/messages.ts';
 import type { HandOver } from '../protocol/record.ts';
+import { type PruneRule, pruneSome } from '../prune.ts';
 import { OrderText, StagedText, StateText, Telling, type Told } from './wire-model.ts';
 
 const SCHEMAS = [
@@ -32,6 +33,8 @@ const SCHEMAS = [
     PRIMARY KEY (incoming, rev)
   ) STRICT;
 `,
+  // what is to be forgotten is found by it: the entries are large
+  'CREATE INDEX incoming_created ON incoming (created, id);',
 ];
 
 const json = <S extends z.ZodType>(schema: S) =>
@@ -70,6 +73,15 @@ export interface IncomingEntry {
 
 const Revision = z.object({ rev: z.int() });
 const ToldRow = z.object({ rev: z.int(), at: z.number(), what: json(Telling) });
+
+const SHAPE = {
+  table: 'incoming',
+  parts: [
+    ['step', 'incoming'],
+    ['told', 'incoming'],
+  ],
+  moved: (entry: string) => `json_extract(${entry}.state, '$.kind') = 'settled'`,
+} as const;
 
 export class IncomingJournal implements StepJournal {
   readonly #db: DatabaseSync;
@@ -168,6 +180,11 @@ export class IncomingJournal implements StepJournal {
       .prepare('SELECT * FROM incoming WHERE ended IS NULL ORDER BY created, id')
       .all()
       .map((row) => Row.parse(row));
+  }
+
+  /** Forgets some entries that a rule does not keep; call it again until it gives less than `PRUNED_AT_ONCE`. */
+  prune(rule: PruneRule): number {
+    return pruneSome(this.#db, SHAPE, rule);
   }
 
   begin(incoming: string, phase: string, name: string, undo: Parameters<StepJournal['begin']>[3]): number {
