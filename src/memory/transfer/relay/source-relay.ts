@@ -76,8 +76,9 @@ export class SourceRelay {
     void this.#link.closed.then((error) => {
       const why = error ?? new Error('the transfer is over');
       this.#offer.reject(why);
-      // else QEMU takes the silence for a slow link, for ever
-      this.#socket?.destroy();
+      // else QEMU takes the silence for a slow link, for ever; what it was answered must reach it first
+      if (error === undefined) this.#socket?.destroySoon();
+      else this.#socket?.destroy();
       this.#server?.close();
     });
   }
@@ -103,6 +104,11 @@ export class SourceRelay {
     this.#closeStore(error);
     if (error !== undefined) throw error;
     return this.#report();
+  }
+
+  /** Ends it, if it has not ended; safe to repeat. */
+  close(): void {
+    this.#link.abort(new Error('it was given up'));
   }
 
   #closeStore(error: Error | undefined): void {
@@ -258,14 +264,13 @@ export class SourceRelay {
     });
   }
 
-  /** The destination's QEMU wants no more. If it had everything, the transfer was good. */
+  /**
+   * The destination's QEMU wants no more. Where all of the memory went by, or nobody can tell, QEMU itself says how it
+   * ended.
+   */
   async #closed(): Promise<void> {
-    const { digest } = this.#encoder ?? {};
-    if (digest === undefined) {
+    if (this.#encoder?.digest === undefined && this.#parser.unknown === undefined)
       this.#link.abort(new Error("the destination's QEMU broke off"));
-      return;
-    }
-    this.#socket?.end();
-    this.#link.finish();
+    else this.#link.finish();
   }
 }
