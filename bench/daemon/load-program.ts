@@ -1,6 +1,6 @@
 /**
  * Asks a daemon at a steady rate, whether it answers or not: SOCKET RATE SECONDS. When the time is over it prints what
- * it reached, as one line of JSON.
+ * it reached, as one line of JSON. What it asks with, if anything, is a token in the environment.
  */
 import { Agent, request } from 'node:http';
 
@@ -9,6 +9,8 @@ const [rate, seconds] = [Number(rateText), Number(secondsText)];
 const PATHS = ['/v1/health', '/v1/vms', '/v1/migrations?limit=20', '/v1/devices', '/v1/hosts'];
 const TICK_MS = 10;
 const CONNECTIONS = 64;
+const { LOAD_TOKEN: token } = process.env;
+const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
 const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
 const statuses: Record<string, number> = {};
 const tookMs: number[] = [];
@@ -25,7 +27,7 @@ function askOne(): void {
   const began = performance.now();
   asked += 1;
   open += 1;
-  const sent = request({ socketPath, path, agent }, (response) => {
+  const sent = request({ socketPath, path, agent, headers }, (response) => {
     response.resume();
     response.once('end', () => {
       tookMs.push(performance.now() - began);

@@ -1,10 +1,11 @@
 /** The outage of a migration between two daemons, while the source's daemon is asked a thousand times a second, or not. */
-import { spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { cacheDirectory } from '../../src/base/cache-dir.ts';
 import { API } from '../../src/daemon/api/contract.ts';
+import { createToken } from '../../src/daemon/auth/tokens.ts';
 import { ShadowferryError } from '../../src/errors.ts';
 import { LabDaemons, type LabHostName } from '../../src/lab/daemons.ts';
 import { ApiDriver } from '../../src/lab/faults/api-driver.ts';
@@ -13,12 +14,10 @@ import { ensureGuestImage } from '../../src/lab/image/image.ts';
 import { startProbes } from '../../src/lab/probe/probes.ts';
 import { longestAway } from '../gaps.ts';
 import type { Measurement } from '../harness.ts';
+import { load, loadNothing, type Reached, SECONDS } from './load.ts';
 
-const PROGRAM = fileURLToPath(new URL('./load-program.ts', import.meta.url));
-export const RATE = 1_000;
-const SECONDS = 30;
-/** More than all of it: what is measured is what answering costs, not what refusing does. */
-const LIMIT = 100_000;
+/** More than all of it: then what is measured is what answering costs, not what refusing does. */
+const NO_LIMIT = 100_000;
 const VM = 'web1';
 const QUIET_MS = 2_000;
 const APART_MS = 50;
@@ -26,46 +25,26 @@ const LOOK_MS = 300;
 const END_MS = 120_000;
 const BULK_RATE = 200_000;
 
-const Reached = z.object({
-  asked: z.number(),
-  answered: z.number(),
-  perSecond: z.number(),
-  statuses: z.record(z.string(), z.number()),
-  unanswered: z.number(),
-  p50Ms: z.number().nullable(),
-  p99Ms: z.number().nullable(),
-});
-type Reached = z.infer<typeof Reached>;
-
-/** Asks from another process, which yields to everybody: a user's program runs on another machine. */
-function load(socket: string): Promise<Reached> {
-  const words = [process.execPath, '--disable-warning=ExperimentalWarning', PROGRAM];
-  const args = ['-n', '10', ...words, socket, String(RATE), String(SECONDS)];
-  const child = spawn('nice', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let text = '';
-  child.stdout.setEncoding('utf8').on('data', (piece: string) => {
-    text += piece;
-  });
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', () => {
-      try {
-        resolve(Reached.parse(JSON.parse(text)));
-      } catch (error) {
-        reject(error);
-      }
-    });
-  });
-}
+/**
+ * Who asks a thousand times a second: nobody; somebody, a server that does nothing (the machine is busy with the asking
+ * all the same); the source's daemon, which answers all of it; or the same daemon with the limit that it has when
+ * nobody says another.
+ */
+export type Asking = 'nobody' | 'nothing' | 'daemon' | 'limited-daemon';
 
 /** Two hosts with a daemon each, and one VM that goes there and back. */
 export class LoadedMigrations {
   readonly #lab: LabDaemons;
   readonly #driver: ApiDriver;
+  /** Of a principal of its own: the migration is asked for by another. */
+  readonly #token: string;
+  #limited = false;
 
   private constructor(lab: LabDaemons, driver: ApiDriver) {
     this.#lab = lab;
     this.#driver = driver;
+    const tokens = join(lab.places.a.state, 'tokens.json');
+    this.#token = createToken(tokens, { name: 'load', role: 'viewer', days: 1 }).token;
   }
 
   static async create(): Promise<LoadedMigrations> {
@@ -73,7 +52,7 @@ export class LoadedMigrations {
     const lab = await LabDaemons.create({
       devices: { a: ['e1000e'], b: ['vmxnet3'] },
       members: 1,
-      config: () => ({ limits: { requestsPerSecond: LIMIT } }),
+      config: () => ({ limits: { requestsPerSecond: NO_LIMIT } }),
     });
     const driver = new ApiDriver(lab, { image, vm: VM });
     try {
@@ -102,14 +81,44 @@ export class LoadedMigrations {
     }
   }
 
-  async measure(loaded: boolean): Promise<Measurement> {
+  /** Starts the source's daemon anew with the limit of its requests, or without. */
+  async #limit(limited: boolean): Promise<void> {
+    if (limited === this.#limited) return;
+    const { config } = this.#lab.places.a;
+    const { limits: _, ...rest } = z
+      .record(z.string(), z.unknown())
+      .parse(JSON.parse(readFileSync(config, 'utf8')));
+    const limits = limited ? {} : { limits: { requestsPerSecond: NO_LIMIT } };
+    writeFileSync(config, JSON.stringify({ ...rest, ...limits }));
+    const daemon = this.#lab.daemons.a;
+    await daemon.stop();
+    await daemon.start();
+    this.#limited = limited;
+  }
+
+  #load(asking: Asking): Promise<Reached> | undefined {
+    switch (asking) {
+      case 'nobody':
+        return undefined;
+      case 'nothing':
+        return loadNothing(join(this.#lab.directory, 'n.sock'));
+      case 'daemon':
+      case 'limited-daemon':
+        return load(this.#lab.places.a.socket, this.#token);
+      default:
+        return asking satisfies never;
+    }
+  }
+
+  async measure(asking: Asking): Promise<Measurement> {
+    await this.#limit(asking === 'limited-daemon');
     const probes = startProbes({
       ...{ enter: this.#lab.outside([]), target: GUEST_ADDRESS },
       ...{ icmp: true, bulkRate: BULK_RATE },
     });
     try {
       await probes.ready;
-      const reaching = loaded ? load(this.#lab.places.a.socket) : undefined;
+      const reaching = this.#load(asking);
       await delay(QUIET_MS);
       const tookMs = await this.#migrate('a', 'b');
       await delay(QUIET_MS);
@@ -124,11 +133,14 @@ export class LoadedMigrations {
           migrationMs: tookMs,
           answeredPerSecond: reached?.perSecond ?? null,
           refused: reached?.statuses['429'] ?? null,
+          putOff: reached?.statuses['503'] ?? null,
           p99Ms: reached?.p99Ms ?? null,
         },
         flags: [
           ...(survived === opened ? [] : ['a connection was lost']),
-          ...(loaded && tookMs + QUIET_MS > SECONDS * 1000 ? ['it took longer than the load'] : []),
+          ...(reached !== undefined && tookMs + QUIET_MS > SECONDS * 1000
+            ? ['it took longer than the load']
+            : []),
         ],
         raw: { reached, seen: { ...seen.outageMs, late: seen.lateMs } },
       };

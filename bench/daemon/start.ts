@@ -39,7 +39,8 @@ export class Starts {
 
   async #prepared(): Promise<OneDaemon> {
     if (this.#one !== undefined) return this.#one;
-    const one = makeDaemon();
+    // all of it is to be there each time
+    const one = makeDaemon({ journal: { keep: { entries: 1_000_000 } } });
     this.#one = one;
     if (this.entries > 0) writeJournal(join(one.state, 'journal.db'), this.entries);
     return one;

@@ -30,6 +30,7 @@ import { factsOf } from './pki/certificate.ts';
 import { RevokedList } from './pki/revoked.ts';
 import { accountsOf, keepClean } from './reconcile/reconcile.ts';
 import { DeviceService } from './services/devices.ts';
+import { keepForgetting } from './services/forget.ts';
 import { makeHandlers } from './services/handlers.ts';
 import { addressText, type Examine, HostService } from './services/hosts.ts';
 import { MigrationService } from './services/migrations.ts';
@@ -203,6 +204,14 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   const accounts = () => accountsOf(registry, journal.migrations({ open: true }), incoming.open());
   const directory = vmsDirectory(config);
   undoing.add(keepClean({ host: registry.host, directory, ownership, publish, log, accounts }));
+  const open = () => journal.migrations({ open: true }).length + incoming.open().length;
+  undoing.add(
+    keepForgetting({
+      ...{ journals: { outgoing: journal, incoming: half.arrivals }, keep: config.journal.keep, log },
+      vms: () => registry.list().map(({ name }) => name),
+      busy: () => open() > 0,
+    }),
+  );
   const address = config.listen === undefined ? '' : addressText(config.listen.address);
   const presence = startPresence(ownershipOf(config), { name: config.host, address, version }, log);
   undoing.add(() => presence.stop());

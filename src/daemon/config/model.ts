@@ -132,6 +132,19 @@ const Limits = z.strictObject({
   events: count(10_000_000).default(10_000).describe('Events that are kept, for readers that come back.'),
 });
 
+const Keep = z.strictObject({
+  days: count(36_500)
+    .default(90)
+    .describe(
+      'Migrations that began longer ago are forgotten, with their steps, and `explain` knows them no more.',
+    ),
+  entries: count(10_000_000)
+    .default(10_000)
+    .describe(
+      'The newest so many are kept (one takes some 100 KB). What is under way, what is younger than two days, and the last move of each VM are kept in any case.',
+    ),
+});
+
 const Queue = z.strictObject({
   outgoing: count(64).default(4).describe('Migrations that leave this host at once.'),
   link: count(64).default(2).describe('Migrations from this host to one other at once.'),
@@ -212,6 +225,10 @@ export const DaemonConfig = z
       })
       .prefault({}),
     limits: Limits.prefault({}),
+    journal: z
+      .strictObject({ keep: Keep.prefault({}) })
+      .prefault({})
+      .describe('What is remembered of migrations that have ended.'),
     queue: Queue.prefault({}).describe('How many migrations are under way, and how many may wait.'),
     peers: z.array(Peer).max(1024).default([]).describe('Other hosts that run a daemon.'),
     log: z

@@ -1,7 +1,6 @@
 /** What a daemon has of other hosts: those that it sends VMs to, and its own half of what they send here. */
 import type { Logger } from 'pino';
 import { nowMs } from '../../base/clock.ts';
-import type { Arrivals } from '../../migration/degraded.ts';
 import { LocalDestination } from '../../migration/destination/local-host.ts';
 import { IncomingJournal } from '../../migration/incoming/journal.ts';
 import { QemuHands } from '../../migration/incoming/qemu-hands.ts';
@@ -31,7 +30,7 @@ export interface Half {
   peers: Peers;
   incoming: IncomingService;
   /** What came here, for who asks what a VM suffers from. */
-  arrivals: Arrivals;
+  arrivals: IncomingJournal;
   handlers: PeerHandlers;
   /** Stops what goes on here, and is safe to repeat; VMs run on. */
   stop: () => Promise<void>;

@@ -8,7 +8,7 @@ import { Pager, pageOfArray, TextKey } from '../http/pagination.ts';
 import { sharedRead } from './shared-read.ts';
 
 /** Claims are read from the store so often at most, ms. */
-const CLAIMS_MS = 100;
+const CLAIMS_MS = 25;
 
 export class DeviceService {
   readonly #config: Pick<DaemonConfig, 'host' | 'devices'>;

@@ -9,7 +9,7 @@ import { sharedRead } from './shared-read.ts';
 /** A list may take so long: the page of hosts is answered without it then. */
 const ASK_MS = 2_000;
 /** It is asked for so often at most. */
-const PAUSE_MS = 250;
+const PAUSE_MS = 50;
 
 /** Those that are known to be alive, by name; undefined where that cannot be known. */
 export type AskPresence = () => Promise<ReadonlyMap<string, HostRecord> | undefined>;
