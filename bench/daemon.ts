@@ -122,6 +122,7 @@ export const daemon: Bench = {
     refused: '429',
     putOff: '503',
     p99Ms: 'p99 ms',
+    askingMs: 'CPU of asking, ms',
   },
   goals,
   runs: 3,

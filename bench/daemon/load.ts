@@ -20,6 +20,8 @@ const Reached = z.object({
   unanswered: z.number(),
   p50Ms: z.number().nullable(),
   p99Ms: z.number().nullable(),
+  /** Processor time of the process that asked, its start included. */
+  processorMs: z.number(),
 });
 export type Reached = z.infer<typeof Reached>;
 

@@ -135,6 +135,7 @@ export class LoadedMigrations {
           refused: reached?.statuses['429'] ?? null,
           putOff: reached?.statuses['503'] ?? null,
           p99Ms: reached?.p99Ms ?? null,
+          askingMs: reached?.processorMs ?? null,
         },
         flags: [
           ...(survived === opened ? [] : ['a connection was lost']),
