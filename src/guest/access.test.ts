@@ -64,7 +64,10 @@ function fakeShell(name: string, said: string[]): GuestShell {
 }
 
 function fakeAgent(said: string[], info: AgentShell['info']): AgentShell {
-  return { ...fakeShell('agent', said), info };
+  const shutDown = async () => {
+    said.push('agent: shut down');
+  };
+  return { ...fakeShell('agent', said), info, shutDown };
 }
 
 describe('a guest', () => {

@@ -1,6 +1,6 @@
 /** Which way into a guest is taken, and why: its agent where that may run programs, else SSH. */
 import { z } from 'zod';
-import { ShadowferryError } from '../errors.ts';
+import { reasonOf, ShadowferryError } from '../errors.ts';
 import type { ExecGuestOptions, ExecGuestResult, GuestShell } from './shell.ts';
 import { SshTarget } from './ssh.ts';
 
@@ -23,6 +23,8 @@ export interface AgentShell extends GuestShell {
     signal?: AbortSignal;
     timeoutMs?: number;
   }): Promise<{ version: string; commands: string[] }>;
+  /** @throws AGENT_SILENT when none answers, AGENT_REFUSED */
+  shutDown(options?: { signal?: AbortSignal; tryMs?: number }): Promise<void>;
 }
 
 /** What is known of the agent: whether it answers, and what it may not do. */
@@ -93,6 +95,19 @@ export class GuestAccess implements GuestShell {
     // alone, the agent is waited for as long as it takes; else its silence is an answer
     if (this.#ssh === undefined || this.#spec.way === 'agent') await this.#agent.waitReady({ signal });
     await (await this.#shell(signal)).waitReady({ signal });
+  }
+
+  /**
+   * Tells the guest to power off, by its agent whatever the way in is: it needs no right to run programs.
+   * @returns why it could not be told; undefined when it was
+   */
+  async shutDown(options: { signal: AbortSignal; tryMs: number }): Promise<string | undefined> {
+    try {
+      await this.#agent.shutDown(options);
+      return undefined;
+    } catch (error) {
+      return reasonOf(error);
+    }
   }
 
   async close(): Promise<void> {

@@ -81,15 +81,18 @@ export const VmDefinition = z
         'a CPU of QEMU such as qemu64,+aes',
       )
       .default('qemu64'),
-    boot: z.strictObject({
-      kernel: HostFile,
-      initrd: HostFile.optional(),
-      append: z
-        .string()
-        .max(2048)
-        .regex(/^[^\p{Cc}]*$/u, 'one line')
-        .default(''),
-    }),
+    boot: z
+      .strictObject({
+        kernel: HostFile.optional().describe('Without it the firmware boots from the first disk.'),
+        initrd: HostFile.optional(),
+        append: z
+          .string()
+          .max(2048)
+          .regex(/^[^\p{Cc}]*$/u, 'one line')
+          .default(''),
+      })
+      .prefault({})
+      .describe('The kernel that QEMU loads; a VM without one needs a disk to boot from.'),
     firmwareFiles: z
       .array(
         z.strictObject({

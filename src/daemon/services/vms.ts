@@ -13,9 +13,10 @@ import { Pager, pageOfArray, TextKey } from '../http/pagination.ts';
 import { adoptVm } from '../vms/adopt.ts';
 import { followConsole } from '../vms/console.ts';
 import type { KeptOverride } from '../vms/definitions.ts';
-import { forgetVm, pauseVm, resumeVm, type Stopped, startVm, stopVm } from '../vms/life.ts';
+import { forgetVm, pauseVm, resumeVm, startVm, stopVm } from '../vms/life.ts';
 import { placeOnHost } from '../vms/placing.ts';
 import type { VmEntry, VmRegistry } from '../vms/registry.ts';
+import type { Stopped } from '../vms/shut-down.ts';
 
 const STORE_MS = 10_000;
 
@@ -27,7 +28,8 @@ interface Paging {
 type Changed = Vm & { reason: string };
 
 const STOPPED: Record<Stopped['how'], string> = {
-  guest: 'the guest shut down',
+  agent: 'the guest shut down, as its agent was told',
+  acpi: 'the guest shut down, as ACPI told it',
   forced: 'its QEMU was ended',
   'was-not-running': 'it did not run',
 };
@@ -46,7 +48,12 @@ export function specOf({ replace: _, ...definition }: VmDefinition): VmSpec {
   if (mac !== undefined) throw refuse('nics', `two of them have the address ${mac}`);
   const disk = twice(definition.disks.map((each) => each.id));
   if (disk !== undefined) throw refuse('disks', `two of them have the id "${disk}"`);
-  const parsed = VmSpec.safeParse({ ...definition, nics });
+  const { kernel = '', ...boot } = definition.boot;
+  if (kernel === '' && definition.disks.length === 0)
+    throw refuse('boot', 'there is neither a kernel nor a disk to boot from');
+  if (kernel === '' && (boot.initrd !== undefined || boot.append !== ''))
+    throw refuse('boot', '"initrd" and "append" are for a kernel, and there is none');
+  const parsed = VmSpec.safeParse({ ...definition, boot: { kernel, ...boot }, nics });
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw refuse(issue?.path.join('.') || 'body', issue?.message ?? 'it is not valid');
@@ -115,8 +122,8 @@ export class VmService {
   /** @throws what `stopVm` throws */
   async stop(name: string, options: { force: boolean; waitSeconds: number }): Promise<Changed> {
     const { force, waitSeconds } = options;
-    const { how } = await stopVm(this.#registry, name, { force, waitMs: waitSeconds * 1000 });
-    return this.#changed(name, STOPPED[how]);
+    const { how, why } = await stopVm(this.#registry, name, { force, waitMs: waitSeconds * 1000 });
+    return this.#changed(name, `${STOPPED[how]}: ${why}`);
   }
 
   async pause(name: string): Promise<Changed> {

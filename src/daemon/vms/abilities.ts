@@ -69,7 +69,7 @@ export function abilitiesOf(facts: Facts): Ability[] {
     // the agent may come yet, so that nothing is refused for it
     return guest.can ? { can: true, reason } : { can: true, reason: `${reason}; but ${guest.reason}` };
   };
-  const boots = learned.boot.kernel !== '';
+  const boots = learned.boot.kernel !== '' || spec.disks.length > 0;
   const start = !whole
     ? { can: false, reason: whyNot }
     : boots
@@ -77,7 +77,7 @@ export function abilitiesOf(facts: Facts): Ability[] {
           can: true,
           reason: 'once it is stopped, it is started as it is here; firmware files are those that were given',
         }
-      : { can: false, reason: 'it was not booted from a kernel that QEMU was given' };
+      : { can: false, reason: 'QEMU was given neither a kernel nor a disk that is known here' };
   return [
     { what: 'watch', can: true, reason: 'its monitor answers' },
     { what: 'pause', can: true, reason: 'by its monitor' },

@@ -1,12 +1,14 @@
 /**
  * A program that stands where QEMU does, for tests of what starts, finds and ends VMs: a process of its own with the
  * sockets of the real command line, a monitor that answers, a silent agent, and no guest. A file `obey` beside its
- * sockets says what else it does: `acpi` powers off when asked to, `deaf` says nothing on its monitor.
+ * sockets says what else it does: `acpi` and `agent` power off when asked to in that way, `deaf` says nothing on its
+ * monitor.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { FakeAgent } from '../../hypervisor/agent/fake-peer.ts';
 import { FakeQmpPeer } from '../../hypervisor/qmp/fake-peer.ts';
 
 /** Words before the program of a host whose VMs are these. */
@@ -33,7 +35,9 @@ async function main(argv: readonly string[]): Promise<void> {
     const file = join(dirname(monitor), '..', 'obey');
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
   };
-  for (const [id, path] of sockets) if (id !== 'mon0') createServer((socket) => socket.resume()).listen(path);
+  const agent = obey().includes('agent') ? sockets.get('agent0') : undefined;
+  for (const [id, path] of sockets)
+    if (id !== 'mon0' && path !== agent) createServer((socket) => socket.resume()).listen(path);
   let status = argv.includes('-incoming') ? 'inmigrate' : 'prelaunch';
   const peer = await FakeQmpPeer.start({
     path: monitor,
@@ -43,6 +47,11 @@ async function main(argv: readonly string[]): Promise<void> {
     peer.hangUp();
     setTimeout(() => process.exit(0), 5);
   };
+  const powerOff = () => {
+    peer.event('SHUTDOWN', { guest: true, reason: 'guest-shutdown' });
+    end();
+  };
+  if (agent !== undefined) (await FakeAgent.start({ path: agent })).handle('guest-shutdown', powerOff);
   const become = (next: string, event: string) => {
     status = next;
     peer.event(event);
@@ -64,9 +73,7 @@ async function main(argv: readonly string[]): Promise<void> {
     .handle('system_powerdown', (_, io) => {
       io.reply();
       peer.event('POWERDOWN');
-      if (!obey().includes('acpi')) return;
-      peer.event('SHUTDOWN', { guest: true, reason: 'guest-shutdown' });
-      end();
+      if (obey().includes('acpi')) powerOff();
     })
     .answer('query-machines', [{ name: 'pc-q35-7.2', alias: 'q35' }])
     .answer('set_link', {})

@@ -24,7 +24,7 @@ test('a VM is registered and its device claimed before it runs; stopped, it give
     [['nic0', 'web1']],
   );
   await assert.rejects(startVm(registry, 'web1'), { code: 'VM_STATE', message: /is running/ });
-  assert.deepEqual(await stopVm(registry, 'web1', { force: true, waitMs: 10 }), { how: 'forced' });
+  assert.equal((await stopVm(registry, 'web1', { force: true, waitMs: 10 })).how, 'forced');
   assert.equal(registry.get('web1').state, 'stopped');
   assert.deepEqual([await bench.ownership.claims('alpha'), bench.taps.size], [[], 0]);
   assert.equal(existsSync(bench.host.vmDirectory('web1')), false);
@@ -33,18 +33,36 @@ test('a VM is registered and its device claimed before it runs; stopped, it give
   assert.equal(registry.get('web1').state, 'running');
 });
 
-test('the guest is asked first; one that does not shut down in time is ended', async (t) => {
+test('the guest is asked by its agent, then by ACPI; one that does not shut down in time is ended', async (t) => {
   const bench = makeBench(t);
-  bench.obey('acpi');
+  const registry = await bench.registry();
+  registry.define(defined('web1'));
+  const stopped = async (obeys: string, waitMs: number) => {
+    bench.obey(obeys);
+    await startVm(registry, 'web1');
+    return stopVm(registry, 'web1', { force: false, waitMs });
+  };
+  assert.deepEqual(await stopped('agent', 20_000), { how: 'agent', why: 'its agent took it' });
+  assert.equal(registry.get('web1').why, 'the guest shut down');
+  const acpi = await stopped('acpi', 2_000);
+  assert.equal(acpi.how, 'acpi');
+  assert.match(acpi.why, /agent.*guest-ping/i);
+  const forced = await stopped('', 50);
+  assert.equal(forced.how, 'forced');
+  assert.match(forced.why, /did not shut down/);
+  const again = await stopVm(registry, 'web1', { force: false, waitMs: 50 });
+  assert.equal(again.how, 'was-not-running');
+});
+
+test('a guest whose vCPUs stand still is not waited for', async (t) => {
+  const bench = makeBench(t);
   const registry = await bench.registry();
   registry.define(defined('web1'));
   await startVm(registry, 'web1');
-  assert.deepEqual(await stopVm(registry, 'web1', { force: false, waitMs: 20_000 }), { how: 'guest' });
-  assert.equal(registry.get('web1').why, 'the guest shut down');
-  bench.obey('');
-  await startVm(registry, 'web1');
-  assert.deepEqual(await stopVm(registry, 'web1', { force: false, waitMs: 50 }), { how: 'forced' });
-  assert.deepEqual(await stopVm(registry, 'web1', { force: false, waitMs: 50 }), { how: 'was-not-running' });
+  await pauseVm(registry, 'web1');
+  const { how, why } = await stopVm(registry, 'web1', { force: false, waitMs: 600_000 });
+  assert.equal(how, 'forced');
+  assert.match(why, /stand still/);
 });
 
 test('nothing starts or resumes against the record, and nothing is left of the try', async (t) => {
@@ -123,6 +141,6 @@ test('a QEMU that does not answer is ended only by force', async (t) => {
   const second = await bench.registry({ connectMs: 50 });
   assert.match(second.get('web1').why ?? '', /cannot be connected to/);
   await assert.rejects(stopVm(second, 'web1', { force: false, waitMs: 50 }), { code: 'VM_STATE' });
-  assert.deepEqual(await stopVm(second, 'web1', { force: true, waitMs: 50 }), { how: 'forced' });
+  assert.equal((await stopVm(second, 'web1', { force: true, waitMs: 50 })).how, 'forced');
   assert.equal(second.get('web1').state, 'stopped');
 });

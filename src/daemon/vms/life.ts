@@ -3,18 +3,19 @@ import { renameSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { deadline } from '../../base/deadline.ts';
-import { isAlive, signalProcess, untilEnded } from '../../base/process.ts';
+import { signalProcess, untilEnded } from '../../base/process.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { qemuOfDirectory } from '../../hypervisor/qemu/of-directory.ts';
 import { type QemuProcess, recordedQemu } from '../../hypervisor/qemu/process.ts';
 import { directNics, type VmSpec, vmPaths } from '../../hypervisor/qemu/spec.ts';
-import { cont, queryStatus, quit, stop } from '../../hypervisor/qmp/commands.ts';
+import { cont, queryStatus, stop } from '../../hypervisor/qmp/commands.ts';
 import { bootOwned } from '../../migration/vm.ts';
 import { mayRun, type Override, type Permission } from '../../ownership/guard.ts';
 import type { Ability } from './adopted.ts';
 import { type Connection, qemuOf } from './connection.ts';
 import { placeOnHost } from './placing.ts';
 import type { VmRegistry } from './registry.ts';
+import { askGuest, end, type StopOptions, type Stopped } from './shut-down.ts';
 import { releaseDevices, removeTaps } from './tidy.ts';
 
 const START_MS = 60_000;
@@ -115,22 +116,9 @@ function refuseLeftover(registry: VmRegistry, name: string): void {
   throw wrongState(registry, name, `a QEMU of it is still there (process ${left.pid})`);
 }
 
-export interface StopOptions {
-  /** End QEMU at once, without asking the guest. */
-  force: boolean;
-  /** How long the guest has to shut down, ms; QEMU is ended then. */
-  waitMs: number;
-}
-
-/** How a VM ended. */
-export interface Stopped {
-  /** `guest`: it shut down by itself. `forced`: QEMU was ended. */
-  how: 'guest' | 'forced' | 'was-not-running';
-}
-
 /**
- * Stops a VM: the guest is asked by ACPI, and QEMU is ended when it has not shut down in time. Its record stays; its
- * taps and devices are free afterwards.
+ * Stops a VM: the guest is asked by its agent, then by ACPI, and QEMU is ended when it has not shut down in time. Its
+ * record stays; its taps and devices are free afterwards.
  * @throws UNKNOWN_VM, VM_BUSY, VM_STATE for one that is on its way or on another host
  */
 export async function stopVm(registry: VmRegistry, name: string, options: StopOptions): Promise<Stopped> {
@@ -144,11 +132,11 @@ export async function stopVm(registry: VmRegistry, name: string, options: StopOp
     if (connection === undefined) return endUnheard(registry, name, options);
     const qemu = qemuOf(connection);
     await keepConsole(registry, name, qemu);
-    const how = (await askGuest(qemu, options)) ? 'guest' : 'forced';
-    if (how === 'forced') await end(qemu);
+    const stopped = await askGuest(connection, options);
+    if (stopped.how === 'forced') await end(qemu);
     await registry.look(name);
     rmSync(qemu.directory, { recursive: true, force: true });
-    return { how };
+    return stopped;
   });
 }
 
@@ -156,13 +144,13 @@ export async function stopVm(registry: VmRegistry, name: string, options: StopOp
 async function endUnheard(registry: VmRegistry, name: string, { force }: StopOptions): Promise<Stopped> {
   const directory = registry.host.vmDirectory(name);
   const recorded = recordedQemu(directory);
-  if (recorded === undefined) return { how: 'was-not-running' };
+  if (recorded === undefined) return { how: 'was-not-running', why: 'it has no QEMU here' };
   if (!force) throw wrongState(registry, name, 'its monitor does not answer; only "force" ends it');
   signalProcess(recorded.identity, 'SIGKILL');
   await untilEnded(recorded.identity, END_MS);
   await registry.find(name);
   rmSync(directory, { recursive: true, force: true });
-  return { how: 'forced' };
+  return { how: 'forced', why: 'its monitor does not answer' };
 }
 
 /** The file goes with the VM's directory; QEMU writes on into it, whatever it is called. */
@@ -174,34 +162,6 @@ async function keepConsole(registry: VmRegistry, name: string, qemu: QemuProcess
   } catch {
     // it has none: nothing is lost
   }
-}
-
-async function askGuest(qemu: QemuProcess, { force, waitMs }: StopOptions): Promise<boolean> {
-  if (force) return false;
-  const { monitor } = qemu;
-  const { running } = await queryStatus(monitor, { signal: deadline('the monitor', ANSWER_MS) });
-  // a guest whose vCPUs stand still hears nothing
-  if (!running) return false;
-  await monitor.execute('system_powerdown', undefined, { signal: deadline('the monitor', ANSWER_MS) });
-  return goneWithin(qemu, waitMs);
-}
-
-/** Whether the process ends in time. Its monitor's end comes a little before that. */
-async function goneWithin({ monitor, identity }: QemuProcess, ms: number): Promise<boolean> {
-  const late = deadline('the end of QEMU', ms);
-  const aborted = new Promise<void>((resolve) =>
-    late.addEventListener('abort', () => resolve(), { once: true }),
-  );
-  await Promise.race([monitor.closed, aborted]);
-  return late.aborted ? !isAlive(identity) : untilEnded(identity, END_MS);
-}
-
-/** Ends QEMU, by force when it does not do it by itself. */
-async function end(qemu: QemuProcess): Promise<void> {
-  await quit(qemu.monitor, { signal: deadline('the monitor', ANSWER_MS) }).catch(() => {});
-  if (await goneWithin(qemu, END_MS)) return;
-  signalProcess(qemu.identity, 'SIGKILL');
-  await goneWithin(qemu, END_MS);
 }
 
 async function connectionFor(registry: VmRegistry, name: string): Promise<Connection> {

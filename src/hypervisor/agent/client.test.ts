@@ -49,6 +49,17 @@ describe('the agent’s request stream', () => {
     assert.deepEqual(names(fake).slice(1), ['guest-ping', 'guest-ping', 'guest-ping', 'guest-info']);
   });
 
+  it('takes the silence of an agent that shuts the guest down for its consent', async (t) => {
+    const { fake, agent } = await setUp(t);
+    fake.handle('guest-shutdown', () => {});
+    await agent.shutDown({ tryMs: 200 });
+    assert.deepEqual(fake.received.at(-1)?.arguments, { mode: 'powerdown' });
+    fake.handle('guest-shutdown', (_, io) => io.refuse('it is disabled', 'CommandNotFound'));
+    await assert.rejects(agent.shutDown({ tryMs: 2000 }), hasCode('AGENT_REFUSED'));
+    fake.sleep();
+    await assert.rejects(agent.shutDown({ tryMs: 30 }), hasCode('AGENT_SILENT', /guest-ping/));
+  });
+
   it('says AGENT_SILENT with the command when nothing answers, and sends the request itself never', async (t) => {
     const { fake, agent } = await setUp(t);
     fake.sleep();

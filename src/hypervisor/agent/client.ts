@@ -111,6 +111,21 @@ export class AgentClient implements GuestShell, AsyncDisposable {
     return result;
   }
 
+  /**
+   * Tells the guest to power off. An agent that does so says nothing, so its silence, or the end of its QEMU, is its
+   * consent. @throws AGENT_SILENT when none answers before that, AGENT_REFUSED
+   */
+  async shutDown({ signal, tryMs = 1000 }: { signal?: AbortSignal; tryMs?: number } = {}): Promise<void> {
+    const options = { timeoutMs: tryMs, ...(signal === undefined ? {} : { signal }) };
+    await this.ping(options);
+    try {
+      await this.#channel.request('guest-shutdown', { mode: 'powerdown' }, z.unknown(), options);
+    } catch (error) {
+      const silent = error instanceof ShadowferryError && /^AGENT_(SILENT|CLOSED)$/.test(error.code);
+      if (!silent || signal?.aborted) throw error;
+    }
+  }
+
   /** Writes a whole file, replacing it. See `WriteFileOptions.mode`: the default is private to root. */
   writeFile(path: string, data: string | Uint8Array, options?: WriteFileOptions): Promise<void> {
     return writeGuestFile(this.#channel, this, path, data, options);

@@ -94,6 +94,11 @@ function nicArguments(nic: NicSpec, index: number, placement: Placement): string
   return args;
 }
 
+function bootArguments({ boot: { kernel, initrd, append } }: VmSpec): string[] {
+  if (kernel === '') return [];
+  return ['-kernel', kernel, ...(initrd === undefined ? [] : ['-initrd', initrd]), '-append', append];
+}
+
 function diskArguments(disk: DiskSpec, index: number): string[] {
   const node = `disk-${disk.id}`;
   const file = { 'file.driver': 'file', 'file.filename': disk.path };
@@ -136,9 +141,7 @@ export function qemuArgv(spec: VmSpec, placement: Placement): [string, ...string
     ...['-display', 'none'],
     '-S',
     ...(placement.incoming ? ['-incoming', 'defer'] : []),
-    ...['-kernel', spec.boot.kernel],
-    ...(spec.boot.initrd === undefined ? [] : ['-initrd', spec.boot.initrd]),
-    ...['-append', spec.boot.append],
+    ...bootArguments(spec),
     ...spec.firmwareFiles.flatMap((file) => [
       '-fw_cfg',
       option('', { name: file.name, file: file.path }).slice(1),

@@ -55,6 +55,7 @@ export const VmSpec = z.object({
   /** A versioned machine type, so that both sides agree: `pc-q35-7.2`. */
   machine: z.string().default('q35'),
   cpu: z.string().default('qemu64'),
+  /** Without a kernel (empty) the machine's firmware boots from the first disk. */
   boot: z.object({ kernel: z.string(), initrd: z.string().optional(), append: z.string().default('') }),
   /** Files that the guest's firmware configuration device offers, by name (`opt/…`). */
   firmwareFiles: z.array(z.object({ name: z.string().startsWith('opt/'), path: z.string() })).default([]),
