@@ -203,7 +203,8 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
   await registry.recover((name) => incoming.expects(name));
   const accounts = () => accountsOf(registry, journal.migrations({ open: true }), incoming.open());
   const directory = vmsDirectory(config);
-  undoing.add(keepClean({ host: registry.host, directory, ownership, publish, log, accounts }));
+  const counted = (what: string, fate: string) => metrics.leftovers.inc({ what, fate });
+  undoing.add(keepClean({ host: registry.host, directory, ownership, publish, log, accounts, counted }));
   const open = () => journal.migrations({ open: true }).length + incoming.open().length;
   undoing.add(
     keepForgetting({

@@ -10,6 +10,7 @@ export interface Metrics {
   streams: Gauge;
   streamsDropped: Counter;
   events: Counter<'type'>;
+  leftovers: Counter<'what' | 'fate'>;
 }
 
 export function makeMetrics(about: { version: string; host: string }): Metrics {
@@ -51,6 +52,12 @@ export function makeMetrics(about: { version: string; host: string }): Metrics {
     streamsDropped: new Counter({
       name: 'shadowferry_event_streams_dropped_total',
       help: 'Streams that were closed because their reader was too slow',
+      registers,
+    }),
+    leftovers: new Counter({
+      name: 'shadowferry_reconciled_total',
+      help: 'What a crash left on this host, by kind, and by what became of it: removed, left (not to be touched), stays (could not be removed)',
+      labelNames: ['what', 'fate'],
       registers,
     }),
     events: new Counter({

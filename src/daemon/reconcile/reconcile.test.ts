@@ -34,6 +34,7 @@ test('what a crash left is told first, then removed; what is not ours stays', as
   };
   const published: { type: string; name: unknown }[] = [];
   let comes = true;
+  const counts: string[] = [];
   const options = {
     ...{ host, directory: vms, ownership, sysfs, log: pino({ level: 'silent' }) },
     accounts: () => ({
@@ -42,6 +43,7 @@ test('what a crash left is told first, then removed; what is not ours stays', as
       resting: new Set(['rests']),
       open: new Set(comes ? ['m2'] : []),
     }),
+    counted: (what: string, fate: string) => counts.push(`${what} ${fate}`),
     publish: (type: string, data: Record<string, unknown>) => published.push({ type, name: data.name }),
   };
   const first = await reconcile(options);
@@ -58,6 +60,7 @@ test('what a crash left is told first, then removed; what is not ours stays', as
   comes = false;
   await reconcile(options);
   assert.deepEqual(removed, ['sfd0123abcd']);
+  assert.ok(counts.includes('tap removed') && counts.includes('tap stays'), counts.join(', '));
   assert.ok(published.some(({ type, name }) => type === 'host.leftover-stays' && name === 'sfs0123abcd'));
   assert.deepEqual(
     (await ownership.claims('beta')).map(({ device }) => device),

@@ -24,6 +24,8 @@ export interface ReconcileOptions {
   log: Logger;
   /** Where interfaces are listed; tests have one of their own. */
   sysfs?: string;
+  /** Counts what was found, by what became of it. */
+  counted?: (what: Leftover['what'], fate: 'removed' | 'left' | 'stays') => void;
 }
 
 /** What accounts for what is found: the VMs of this host, and the migrations that are open, either way. */
@@ -118,7 +120,7 @@ async function remove(options: ReconcileOptions, leftover: Leftover): Promise<vo
  * @returns what was found, and whether the store answered, without which not all can be judged
  */
 export async function reconcile(options: ReconcileOptions): Promise<{ found: Leftover[]; judged: boolean }> {
-  const { publish, log } = options;
+  const { publish, log, counted = () => {} } = options;
   const before = options.accounts();
   const known = new Set([...before.vms.map(({ name }) => name), ...before.migrating]);
   try {
@@ -128,12 +130,17 @@ export async function reconcile(options: ReconcileOptions): Promise<{ found: Lef
       publish('host.leftover', { host: options.host.name, what, name, action, why: reason });
     // QEMUs first: what they hold goes after them
     for (const leftover of found) {
-      if (leftover.action === 'leave') continue;
       const { what, name } = leftover;
+      if (leftover.action === 'leave') {
+        counted(what, 'left');
+        continue;
+      }
       try {
         await remove(options, leftover);
+        counted(what, 'removed');
         log.info({ what, name, why: leftover.reason }, 'removed what a crash left');
       } catch (error) {
+        counted(what, 'stays');
         publish('host.leftover-stays', { host: options.host.name, what, name, why: reasonOf(error) });
         log.warn({ err: error, what, name }, 'what a crash left could not be removed');
       }

@@ -68,7 +68,10 @@ test('one that is built as ours are can do all, is found again, and stops', { sk
   assert.equal((await stopVm(again, 'web1', { force: false, waitMs: 100 })).how, 'forced');
   assert.equal(again.get('web1').state, 'stopped');
   assert.ok(existsSync(join(bench.directory, 'web1')), 'what was there before is left as it is');
-  await assert.rejects(startVm(again, 'web1'), { code: 'VM_LIMITED', message: /neither a kernel nor a disk/ });
+  await assert.rejects(startVm(again, 'web1'), {
+    code: 'VM_LIMITED',
+    message: /neither a kernel nor a disk/,
+  });
 });
 
 test('any other is watched and stopped, and it is said why it cannot do more', { skip }, async (t) => {
