@@ -28,6 +28,9 @@ import { RequestLog } from './request-log.ts';
 /** Bodies are small: what is larger is no request of ours. */
 export const BODY_BYTES = 1024 * 1024;
 
+/** Who asks too often is told so after this, ms: refusing at once costs as much as answering, and invites the next. */
+const CALM_MS = 500;
+
 export type App = Awaited<ReturnType<typeof makeApp>>;
 
 export interface AppOptions {
@@ -145,11 +148,14 @@ export async function makeApp(options: AppOptions) {
     if (known.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer realm="shadowferry"');
     if (known.code === 'HAND_OVER_FIRST') reply.header('retry-after', RETRY_SECONDS);
     if (known.code === 'BODY_TOO_LARGE') reply.header('connection', 'close');
-    reply
-      .code(known.status)
-      .type('application/problem+json')
-      .serializer((payload: string) => payload)
-      .send(JSON.stringify(problemOf(known, request.id)));
+    const send = () =>
+      reply
+        .code(known.status)
+        .type('application/problem+json')
+        .serializer((payload: string) => payload)
+        .send(JSON.stringify(problemOf(known, request.id)));
+    if (known.code === 'RATE_LIMITED') setTimeout(send, CALM_MS);
+    else send();
   }
 
   const requestLog = new RequestLog(log);
