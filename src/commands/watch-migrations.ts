@@ -1,5 +1,6 @@
 /** `shadowferry migrations --watch`: the table of migrations, as long as somebody looks. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { pauseFor } from '../base/pause-for.ts';
 import { formatBytes, formatMs, formatRate } from '../base/units.ts';
 import { API } from '../daemon/api/contract.ts';
 import type { Migration } from '../daemon/api/model.ts';
@@ -181,6 +182,6 @@ export async function watchByLooking(read: () => Row[], json: boolean): Promise<
         told.set(row.id, text);
       }
     }
-    await delay(500, undefined, { signal }).catch(() => {});
+    await pauseFor(500, signal);
   }
 }

@@ -5,9 +5,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { deadline } from '../base/deadline.ts';
+import { pauseFor } from '../base/pause-for.ts';
 import { shellCommand } from '../base/shell-quote.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
 import { LocalShell } from './local.ts';
@@ -145,7 +145,7 @@ export class SshShell implements GuestShell {
           throw new ShadowferryError('SSH_FAILED', { target: this.name, why }, { cause: error });
         }
       }
-      await delay(pause, undefined, { signal }).catch(() => {});
+      await pauseFor(pause, signal);
     }
   }
 

@@ -3,8 +3,9 @@
  * in the guest says that something changed, and this captures it. Between changes nothing is connected to the VM but
  * the watcher's own port, so that whoever wants the VM has it. Where the VM goes, this follows.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+
 import { deadline } from '../base/deadline.ts';
+import { pauseFor } from '../base/pause-for.ts';
 import { ShadowferryError, toShadowferryError } from '../errors.ts';
 import { vmPaths, WATCH_PORT } from '../hypervisor/qemu/spec.ts';
 import type { ShadowStore } from '../shadow/store/store.ts';
@@ -72,7 +73,7 @@ export async function watchVm(options: WatchOptions): Promise<void> {
       if (error.code === 'MIGRATION_BUSY') pause = AGAIN_MS;
     }
     if (watch.wentWell) pause = AGAIN_MS;
-    await delay(pause, undefined, { signal }).catch(() => {});
+    await pauseFor(pause, signal);
     pause = Math.min(pause * 2, LONGEST_AGAIN_MS);
   }
   emit({ type: 'ended', vm: access.vm });
@@ -230,7 +231,7 @@ class Watch {
     const signal = AbortSignal.any([over.signal, this.#o.signal]);
     try {
       const lost = await Promise.race([
-        delay(Math.max(0, ms), undefined, { signal }).catch(() => undefined),
+        pauseFor(Math.max(0, ms), signal),
         link.closed,
         ...(wakes ? [new Promise<undefined>((resolve) => (this.#wake = () => resolve(undefined)))] : []),
       ]);

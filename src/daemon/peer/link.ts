@@ -1,10 +1,10 @@
 /** The way to another host's daemon: mutual TLS with our own certificate, connections kept open, clocks compared. */
 import { Agent } from 'node:https';
-import { setTimeout as delay } from 'node:timers/promises';
 import { checkServerIdentity } from 'node:tls';
 import type { z } from 'zod';
 import { nowMs } from '../../base/clock.ts';
 import { deadline } from '../../base/deadline.ts';
+import { pauseFor } from '../../base/pause-for.ts';
 import { readNeeded } from '../../base/safe-file.ts';
 import { urlHost } from '../../base/url-host.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
@@ -114,7 +114,7 @@ export class PeerLink {
         if (!(error instanceof ShadowferryError) || error.code !== 'PEER_UNREACHABLE') throw error;
         last = error;
       }
-      await delay(again, undefined, { signal }).catch(() => {});
+      await pauseFor(again, signal);
     }
   }
 

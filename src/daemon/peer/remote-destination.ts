@@ -1,6 +1,7 @@
 /** Another host as the destination of a migration: its daemon does what is to be done there, by its own journal. */
-import { setTimeout as delay } from 'node:timers/promises';
+
 import { deadline } from '../../base/deadline.ts';
+import { pauseFor } from '../../base/pause-for.ts';
 import { ShadowferryError } from '../../errors.ts';
 import type { HostDevice } from '../../host/host.ts';
 import type {
@@ -106,7 +107,7 @@ export class RemoteDestination implements DestinationHost, DestinationPeer {
         const why = `host "${this.name}" runs the VM ("${state.kind}")`;
         throw new ShadowferryError('MIGRATION_FAILED', { why });
       }
-      await delay(LOOK_MS, undefined, { signal }).catch(() => {}); // the next question says that time is over
+      await pauseFor(LOOK_MS, signal); // the next question says that time is over
     }
     this.#handOvers.delete(migration);
   }

@@ -1,6 +1,7 @@
 /** A VM on its way to another host, as the coordinator sees it: told by that host's daemon, which goes on by itself. */
-import { setTimeout as delay } from 'node:timers/promises';
+
 import { raceSignal } from '../../base/deadline.ts';
+import { pauseFor } from '../../base/pause-for.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import type { Attached, Incoming, NicSettled, StagedNic } from '../../migration/destination/destination.ts';
 import { errorOf } from '../../migration/incoming/error-text.ts';
@@ -146,7 +147,7 @@ export class RemoteIncoming implements Incoming {
         if (signal.aborted) return;
         if (!this.#silent) warn(this.#log, reasonOf(error));
         this.#silent = true;
-        await delay(AGAIN_MS, undefined, { signal }).catch(() => {});
+        await pauseFor(AGAIN_MS, signal);
       }
     }
   }
@@ -154,7 +155,7 @@ export class RemoteIncoming implements Incoming {
   async #compareClocks(): Promise<void> {
     const { signal } = this.#closed;
     while (!signal.aborted) {
-      await delay(CLOCK_MS, undefined, { signal, ref: false }).catch(() => {});
+      await pauseFor(CLOCK_MS, signal, { ref: false });
       if (!signal.aborted) await this.#link.warm(signal).catch(() => {}); // whoever follows says that it is silent
     }
   }

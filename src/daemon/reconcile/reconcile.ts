@@ -1,8 +1,8 @@
 /** Looks for what a crash left on this host, tells it, and then removes what nothing accounts for. */
 import { readdirSync, rmSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { deadline } from '../../base/deadline.ts';
+import { pauseFor } from '../../base/pause-for.ts';
 import { errnoOf } from '../../base/safe-file.ts';
 import { reasonOf } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
@@ -159,7 +159,7 @@ export function keepClean(options: ReconcileOptions): () => Promise<void> {
   const done = (async () => {
     for (let judged = false; !judged && !signal.aborted; ) {
       ({ judged } = await reconcile(options));
-      if (!judged) await delay(AGAIN_MS, undefined, { signal }).catch(() => {});
+      if (!judged) await pauseFor(AGAIN_MS, signal);
     }
   })();
   return () => {

@@ -1,6 +1,7 @@
 /** Takes open migrations that a process left behind to their end, one after the other of each VM, until it is done. */
-import { setTimeout as delay } from 'node:timers/promises';
+
 import type { Logger } from 'pino';
+import { pauseFor } from '../../base/pause-for.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import type { Journal, JournalMigration } from '../../migration/journal.ts';
 import { backoffMs } from '../../migration/queue/queue.ts';
@@ -93,7 +94,7 @@ export class Recoveries {
           'an open migration was not recovered; it is tried again',
         );
         this.#options.publish('migration.recovery-failed', { id: jobOfAttempt(id), vm, why });
-        await delay(backoffMs(failures, Math.random()), undefined, { signal }).catch(() => {});
+        await pauseFor(backoffMs(failures, Math.random()), signal);
         failures += 1;
       }
     }

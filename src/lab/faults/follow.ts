@@ -1,7 +1,7 @@
 /** Follows the events of a daemon over its Unix socket, also over its death: it comes back for what it missed. */
 import { request } from 'node:http';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
+import { pauseFor } from '../../base/pause-for.ts';
 import { ApiEvent } from '../../daemon/api/model.ts';
 
 const AGAIN_MS = 100;
@@ -27,7 +27,7 @@ export class Follower {
     const { signal } = this.#ended;
     while (!signal.aborted) {
       await this.#stream().catch(() => {}); // it was killed, or is not there yet
-      await delay(AGAIN_MS, undefined, { signal }).catch(() => {});
+      await pauseFor(AGAIN_MS, signal);
     }
   }
 

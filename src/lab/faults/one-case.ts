@@ -1,6 +1,7 @@
 /** One case of the crash matrix: a migration, one fault in it, and what was seen afterwards. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { deadline } from '../../base/deadline.ts';
+import { pauseFor } from '../../base/pause-for.ts';
 import { toShadowferryError } from '../../errors.ts';
 import type { LabDaemons } from '../daemons.ts';
 import { LAB_HOSTS } from '../lab.ts';
@@ -106,7 +107,7 @@ async function ended(
     await each();
     const ending = await stage.driver.ending(stage.home, id);
     if (ending !== null && ending !== undefined) return true;
-    await delay(AGAIN_MS, undefined, { signal }).catch(() => {});
+    await pauseFor(AGAIN_MS, signal);
   }
   return false;
 }

@@ -2,8 +2,9 @@
  * Takes one incoming migration to its end: looks, lets the table decide, acts, looks again. After a crash the same code
  * goes on from what the journal, the record and QEMU say; there is no other way through it.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+
 import { deadline } from '../../base/deadline.ts';
+import { pauseFor } from '../../base/pause-for.ts';
 import { reasonOf, ShadowferryError, toShadowferryError } from '../../errors.ts';
 import type { OwnershipStore } from '../../ownership/store.ts';
 import {
@@ -194,7 +195,7 @@ export class Drive {
   /** Until something happens, at most so long. */
   async #rest(ms: number): Promise<void> {
     const over = new AbortController();
-    const timer = delay(ms, undefined, { signal: over.signal }).catch(() => {});
+    const timer = pauseFor(ms, over.signal);
     await Promise.race([this.#poked.promise, timer]);
     over.abort();
   }

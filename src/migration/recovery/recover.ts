@@ -2,8 +2,9 @@
  * Takes a migration that a dead process left open to its end: looks, takes the first row of the table that fits, does
  * it, and looks again. The table is the one that the model checker explores.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+
 import { nowMs } from '../../base/clock.ts';
+import { pauseFor } from '../../base/pause-for.ts';
 import { reasonOf } from '../../errors.ts';
 import type { MigrationEvent } from '../events.ts';
 import type { JournalMigration } from '../journal.ts';
@@ -53,7 +54,7 @@ class Recovery {
     try {
       while (this.#looker.state.kind !== 'ended') {
         signal.throwIfAborted();
-        await delay(await this.#once(), undefined, { signal }).catch(() => {});
+        await pauseFor(await this.#once(), signal);
       }
       signal.throwIfAborted();
       return await this.#close();

@@ -4,9 +4,9 @@
  * answer, `OutcomeUnknown` is thrown, and the caller looks.
  */
 import { readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { deadline, raceSignal } from '../../base/deadline.ts';
+import { pauseFor } from '../../base/pause-for.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import type { EtcdConfig } from './config.ts';
 import { type Answer, Endpoint, MemberFailure } from './endpoint.ts';
@@ -144,7 +144,7 @@ export class EtcdClient {
       const [first] = lasting;
       if (first !== undefined && lasting.every((each) => each !== undefined)) throw first;
       const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round) * (0.5 + Math.random() / 2);
-      await delay(pause, undefined, { signal: call.signal }).catch(() => {});
+      await pauseFor(pause, call.signal);
     }
   }
 

@@ -2,7 +2,7 @@
  * Which hosts are there: the one thing that hangs on a lease, as it says only who was alive a moment ago. That a host
  * is missing here does not mean that its VMs are dead, and nobody may take them over for it.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { pauseFor } from '../../base/pause-for.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { EtcdClient, OutcomeUnknown, Refused } from './client.ts';
 import type { EtcdConfig } from './config.ts';
@@ -65,7 +65,7 @@ export class HostRegistry {
       } catch (error) {
         if (!signal.aborted && !passes(error)) throw error;
         if (!signal.aborted) say({ announced: false, reason: reasonOf(error) });
-        await delay(AGAIN_MS, undefined, { signal }).catch(() => {});
+        await pauseFor(AGAIN_MS, signal);
       } finally {
         // where this fails, the record goes with its time
         if (lease !== undefined) await this.#revoke(lease).catch(() => {});
@@ -101,7 +101,7 @@ export class HostRegistry {
   /** Returns when the lease is not there any more, or the signal aborts. */
   async #keepAlive(lease: string, ttlSeconds: number, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await delay((ttlSeconds * 1000) / 3, undefined, { signal }).catch(() => {});
+      await pauseFor((ttlSeconds * 1000) / 3, signal);
       if (signal.aborted) return;
       const { TTL } = await this.#client.call({
         path: '/v3/lease/keepalive',

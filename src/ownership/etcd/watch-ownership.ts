@@ -1,5 +1,5 @@
 /** Changes of ownership as they happen: a host learns by it that a VM came to it or left. */
-import { setTimeout as delay } from 'node:timers/promises';
+import { pauseFor } from '../../base/pause-for.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { ownershipOf } from '../record.ts';
 import type { Ownership } from '../store.ts';
@@ -49,7 +49,7 @@ export async function* watchOwnership(
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ShadowferryError && error.code === 'STORE_UNREACHABLE')) throw error;
-      await delay(AGAIN_MS, undefined, { signal }).catch(() => {});
+      await pauseFor(AGAIN_MS, signal);
       continue;
     }
     for await (const watched of watch(client, keys.vms, from, signal)) {

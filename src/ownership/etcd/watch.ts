@@ -1,5 +1,5 @@
 /** A watch of keys that goes on over restarts and failures of members, without a gap and without repetition. */
-import { setTimeout as delay } from 'node:timers/promises';
+import { pauseFor } from '../../base/pause-for.ts';
 import { ShadowferryError } from '../../errors.ts';
 import type { EtcdClient } from './client.ts';
 import { type Endpoint, MemberFailure } from './endpoint.ts';
@@ -51,8 +51,8 @@ export async function* watch(
       client.forgetToken();
       if (refused && ++refusals > 1) throw error;
     }
-    const ms = PAUSES_MS[Math.min(failures++, PAUSES_MS.length - 1)];
-    await delay(ms, undefined, { signal }).catch(() => {});
+    const ms = PAUSES_MS[Math.min(failures++, PAUSES_MS.length - 1)] ?? 0;
+    await pauseFor(ms, signal);
   }
 }
 

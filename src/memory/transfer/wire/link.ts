@@ -3,7 +3,7 @@
  * back. What was not taken is kept and sent again; when no connection lives for too long the link is lost for good.
  */
 import type { Duplex } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import { pauseFor } from '../../../base/pause-for.ts';
 import { reasonOf, ShadowferryError } from '../../../errors.ts';
 import { nonsense } from './bytes.ts';
 import { Connection } from './connection.ts';
@@ -158,7 +158,7 @@ export class Link {
       } catch (error) {
         this.#lastLoss = reasonOf(error);
       }
-      await delay(AGAIN_MS, undefined, { ref: true, signal }).catch(() => {});
+      await pauseFor(AGAIN_MS, signal);
     }
   }
 
