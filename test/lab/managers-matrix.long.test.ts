@@ -243,7 +243,7 @@ for (const guest of GUESTS) {
         const destination = vm.host.name === 'a' ? 'b' : 'a';
         const request = parseRequest({ vm: 'web1', destination, dryRun: true, limits: PATIENT });
         const { result } = await migrateInLab({ lab, vm, request });
-        assert.deepEqual([result.ending, result.error?.code], ['failed', 'GUEST_COMMAND_FAILED']);
+        assert.deepEqual([result.ending, result.error?.code], ['rolled-back', 'GUEST_COMMAND_FAILED']);
         assert.match(result.error?.message ?? '', /Permission denied/);
       });
     }

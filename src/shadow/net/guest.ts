@@ -81,7 +81,8 @@ export interface GuestFacts {
 
 const FACTS = `
 IFS= read -r kernel </proc/sys/kernel/osrelease && printf 'kernel %s\\n' "$kernel"
-if [ -e /sys/class/net/bonding_masters ] || modprobe -n bonding 2>/dev/null; then echo bonding; fi
+# -D, as the modprobe of busybox knows no -n
+if [ -e /sys/class/net/bonding_masters ] || modprobe -D bonding >/dev/null 2>&1; then echo bonding; fi
 for tool in tc ethtool bridge; do if command -v "$tool" >/dev/null 2>&1; then printf 'tool %s\\n' "$tool"; fi; done
 # by its path, as some busybox shells have an ip of their own
 for found in /usr/sbin/ip /sbin/ip /usr/bin/ip /bin/ip /usr/local/sbin/ip /usr/local/bin/ip; do

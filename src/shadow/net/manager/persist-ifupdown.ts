@@ -63,6 +63,8 @@ if find "$direct" "$direct_mac"; then
   ip link property del dev "$name" altname "$interface" 2>/dev/null
 fi
 device=$name
+# by itself it would make an interface bond0
+if [ ! -e /sys/class/net/bonding_masters ]; then modprobe bonding max_bonds=0 2>/dev/null; fi
 # shellcheck disable=SC2086 # words
 if ! ip link add name "$interface" address "$mac" mtu "$mtu" type bond $options; then
   # better the bare device than none
