@@ -3,7 +3,7 @@ import { nowMs } from '../base/clock.ts';
 import { together } from '../base/together.ts';
 import { reasonOf, ShadowferryError } from '../errors.ts';
 import { directDeviceProps } from '../hypervisor/qemu/argv.ts';
-import { nicIds } from '../hypervisor/qemu/spec.ts';
+import { type DirectNic, nicIds } from '../hypervisor/qemu/spec.ts';
 import { announceSelf, cont, deviceAdd, queryStatus } from '../hypervisor/qmp/commands.ts';
 import type { OwnershipStore } from '../ownership/store.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
@@ -37,6 +37,11 @@ export interface Rollback extends RunLog {
   readonly unplugAsked: (nic: string) => boolean;
   /** Whether the program in the guest was told for certain to move traffic off a NIC's device. */
   readonly leaveAsked: (nic: string) => boolean;
+  /**
+   * Whether a NIC has its device as it was, and nothing of the migration is left in the guest. Asked only by a process
+   * that came later: the one before may have taken it back and not been able to write that down.
+   */
+  readonly isBack?: ((nic: DirectNic) => Promise<boolean>) | undefined;
 }
 
 async function cancelCopy(run: Rollback): Promise<void> {
@@ -53,6 +58,7 @@ async function cancelCopy(run: Rollback): Promise<void> {
 
 async function reattach(run: Rollback, { nic }: Pick<NicMove, 'nic'>): Promise<void> {
   const { source } = run;
+  if (await run.isBack?.(nic)) return;
   const ids = nicIds(nic);
   const { monitor } = source.qemu;
   const signal = waitAfter('the device on the source', run.request.limits.attachMs);

@@ -27,6 +27,7 @@ const POINTS = [
   ['postcopy', 'note asked'],
   ['precopy', 'begin copy memory'],
   ['precopy', 'note asked'],
+  ['postcopy', 'full: end release and unplug the device'],
 ] as const;
 
 let lab: Lab;

@@ -11,8 +11,8 @@ import { commitAttempt, type HandOver } from '../protocol/record.ts';
 import type { SourceDecision } from '../protocol/source-recovery.ts';
 import { Limits } from '../request.ts';
 import { type Rollback, rollBack } from '../rollback.ts';
-import { nicStepName, type RunLog } from '../run.ts';
-import { endVm, type RunningVm } from '../vm.ts';
+import { nicStepName, programDirectory, type RunLog } from '../run.ts';
+import { endVm, isPlugged, type RunningVm } from '../vm.ts';
 import { type Eyes, isOpen, isThere } from './look.ts';
 import type { RecoveryDependencies } from './model.ts';
 
@@ -35,6 +35,12 @@ function vmOf({ looker }: Acting): RunningVm {
   return looker.vm;
 }
 
+/** Whether the program's files are in the guest, where it was started; it is removed last. */
+async function hasProgram(vm: RunningVm, nic: string): Promise<boolean> {
+  const signal = deadline('the files of the program in the guest', MONITOR_MS);
+  return (await vm.agent.exec(['ls', '-d', programDirectory(nic)], { signal })).code === 0;
+}
+
 /** Takes back all steps that are still open: those about the guest only where there is one. */
 export async function undoSteps(acting: Acting): Promise<void> {
   const { looker, deps, log, left } = acting;
@@ -51,6 +57,7 @@ export async function undoSteps(acting: Acting): Promise<void> {
     request: { limits: looker.request?.limits ?? Limits.parse({}) },
     nics,
     leaveAsked: () => false, // it stands nowhere
+    isBack: async (nic) => (await isPlugged(vm, nic)) && !(await hasProgram(vm, nic.id)),
     unplugAsked: (nic) =>
       looker.steps.some(({ name }) => name === nicStepName('release and unplug the device', nic, several)),
   };
