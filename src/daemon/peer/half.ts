@@ -12,6 +12,7 @@ import type { PeerHandlers } from '../api/handlers.ts';
 import type { DaemonConfig } from '../config/model.ts';
 import { makePeerHandlers } from '../services/peer.ts';
 import type { VmRegistry } from '../vms/registry.ts';
+import { LateWrites } from '../work/late-writes.ts';
 import { Peers } from './peers.ts';
 
 export interface HalfOptions {
@@ -48,8 +49,10 @@ export function openHalf(options: HalfOptions): Half {
     log.info({ type, ...data, nowMs: nowMs() }, 'incoming migration');
     options.publish(type, data);
   };
+  const late = new LateWrites({ log });
   const incoming = new IncomingService({
     ...{ host: host.name, journal: incomingJournal, ownership, vms: registry, publish },
+    late: (what, write) => late.add(what, write),
     hands: new QemuHands(host, stores, incomingJournal),
     askSource: (handOver, signal) => peers.ask(handOver, signal),
     atOnce: config.queue.incoming,
@@ -59,7 +62,10 @@ export function openHalf(options: HalfOptions): Half {
   return {
     ...{ peers, incoming, arrivals: incomingJournal },
     handlers: makePeerHandlers({ incoming, destination, host, journal }),
-    stop: () => incoming.stop(),
+    stop: async () => {
+      await incoming.stop();
+      late.stop();
+    },
     close: () => {
       peers.close();
       incomingJournal.dispose();

@@ -174,6 +174,17 @@ export class IncomingJournal implements StepJournal {
     return row === undefined ? undefined : Row.parse(row);
   }
 
+  /** Whether another migration of the same VM was ordered after this one. */
+  isFollowed({ handOver: { vm }, id, created }: Pick<IncomingEntry, 'handOver' | 'id' | 'created'>): boolean {
+    const row = this.#db
+      .prepare(
+        `SELECT 1 FROM incoming WHERE vm = ? AND ordered IS NOT NULL AND (created, rowid) >
+           (?, (SELECT rowid FROM incoming WHERE id = ?)) LIMIT 1`,
+      )
+      .get(vm, created, id);
+    return row !== undefined;
+  }
+
   /** Those under way, the oldest first. */
   openEntries(): IncomingEntry[] {
     return this.#db

@@ -290,6 +290,45 @@ test('what else cannot be written does not stop a VM that runs', async (t) => {
   }
 });
 
+test('an end that could not be written is written when there is room', async (t) => {
+  const world = new World(t);
+  await bring(world, 'reserved');
+  const { journal } = world;
+  const write = journal.setState;
+  full(world, 'discarded');
+  world.service.tell({ kind: 'cancel', handOver: HAND_OVER });
+  await world.service.ended('m1');
+  assert.deepEqual(world.service.tell({ kind: 'ask', handOver: HAND_OVER }), { kind: 'discarded' });
+  assert.equal(world.state(), 'discarding');
+  journal.setState = write;
+  for (const late of world.late) late();
+  assert.equal(world.state(), 'discarded');
+});
+
+test('a later process does nothing about a migration whose end was not written when another followed it', async (t) => {
+  const world = new World(t);
+  await bring(world, 'reserved');
+  const { journal } = world;
+  const write = journal.setState;
+  full(world, 'discarded');
+  world.service.tell({ kind: 'cancel', handOver: HAND_OVER });
+  await world.service.ended('m1');
+  journal.setState = write;
+  const next = { ...HAND_OVER, id: 'm2' };
+  await world.service.reserve(orderOf(next));
+  while (world.state('m2') !== 'reserved') await new Promise((resolve) => setTimeout(resolve, 5));
+  world.machine.load();
+  while (world.state('m2') !== 'ready') await new Promise((resolve) => setTimeout(resolve, 5));
+  await world.commit(next);
+  while (world.state('m2') !== 'settled') await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(world.state(), 'discarding');
+  world.source = undefined;
+  world.kill();
+  await world.until('discarded');
+  assert.equal(world.machine.qemu?.running, true, 'the VM that came by the other one runs on');
+  assert.equal(world.machine.calls.filter((call) => call === 'pauseVm').length, 0);
+});
+
 test('a VM that cannot be taken in, as the disk is full, is taken in when there is room', async (t) => {
   const world = new World(t);
   await bring(world, 'ready');

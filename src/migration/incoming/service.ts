@@ -37,6 +37,8 @@ export interface IncomingOptions {
   /** How many may come at once; more are told that the host is busy. */
   atOnce: number;
   publish: (type: string, data: Record<string, unknown>) => void;
+  /** Writes what the disk did not take as soon as it does. @param write throws as long as it does not */
+  late: (what: string, write: () => void) => void;
   times?: Partial<IncomingTimes>;
 }
 
@@ -76,8 +78,23 @@ export class IncomingService {
     for (const entry of this.#options.journal.openEntries()) {
       const { id, vm } = entry.handOver;
       this.#options.publish('incoming.recovered', { id, vm, state: entry.state.kind });
-      if (entry.order !== undefined) this.#drive({ ...entry, order: entry.order });
+      if (this.#options.journal.isFollowed(entry)) this.#closeLate(entry);
+      else if (entry.order !== undefined) this.#drive({ ...entry, order: entry.order });
     }
+  }
+
+  /**
+   * One that had ended, or no other of its VM would have been taken in, and whose end was not written: nothing is done
+   * about it any more. What is there of the VM belongs to the one that followed.
+   */
+  #closeLate(entry: IncomingEntry): void {
+    const { id, state } = entry;
+    const ran = state.kind === 'starting' || state.kind === 'active' || state.kind === 'attached';
+    const degraded = state.kind === 'attached' && state.degraded;
+    const end: IncomingState = ran ? { kind: 'settled', degraded } : { kind: 'discarded' };
+    const story = this.#story(entry);
+    story.state(end, 'another migration of the VM came after it had ended', false);
+    this.#keepEnd(id, end, story);
   }
 
   /** Whether a VM is on its way here by the journal, or was not yet handed on. */
@@ -175,16 +192,12 @@ export class IncomingService {
     await this.#drives.get(id)?.done;
   }
 
-  #drive(entry: OrderedEntry): void {
+  /** @param again it was told already that somebody else works with the VM */
+  #drive(entry: OrderedEntry, again = false): void {
     const { hands, ownership, askSource, vms } = this.#options;
     const { id } = entry;
     const { vm, source } = entry.handOver;
-    const story = new Story(
-      id,
-      this.#options.journal,
-      (told) => this.#heard(entry, told),
-      (why) => this.#options.publish('journal.unwritable', { id, vm, why }),
-    );
+    const story = this.#story(entry);
     const begin = async () => {
       const arrived = (running: RunningVm) => vms.arrived(running);
       const drive = new Drive(entry, story, { hands, ownership, askSource, times: this.#times, arrived });
@@ -193,14 +206,44 @@ export class IncomingService {
         vms.incoming(entry.order.spec, `it comes from host "${source}" by migration ${id}`);
       await drive.done;
       if (!incomingEnded(drive.state)) return; // stopped
-      if (this.#options.journal.find(id)?.state.kind !== drive.state.kind) this.#ends.set(id, drive.state);
+      this.#keepEnd(id, drive.state, story);
       this.#drives.delete(id);
       this.#wake(id);
       vms.notComing(vm); // nothing, where it has come
     };
     vms.exclusively(vm, `migration ${id} from host "${source}"`, begin).catch((error: unknown) => {
       this.#drives.delete(id);
-      this.#options.publish('incoming.failed', { id, vm, why: reasonOf(error) });
+      if (this.#stopping) return;
+      if (!again) this.#options.publish('incoming.failed', { id, vm, why: reasonOf(error) });
+      // somebody else works with the VM: it is driven when that has ended
+      setTimeout(() => this.#driveAgain(id), this.#times.look).unref();
+    });
+  }
+
+  #driveAgain(id: string): void {
+    if (this.#stopping) return;
+    const entry = this.#options.journal.find(id);
+    if (entry?.order === undefined || incomingEnded(entry.state)) return;
+    this.#drive({ ...entry, order: entry.order }, true);
+  }
+
+  #story(entry: IncomingEntry): Story {
+    const { id, vm } = entry.handOver;
+    return new Story(
+      id,
+      this.#options.journal,
+      (told) => this.#heard(entry, told),
+      (why) => this.#options.publish('journal.unwritable', { id, vm, why }),
+    );
+  }
+
+  /** An end that could not be written is known all the same, and written later. */
+  #keepEnd(id: string, end: IncomingState, story: Story): void {
+    if (!story.behind) return;
+    this.#ends.set(id, end);
+    this.#options.late(`the end of ${id} in the journal of what comes here`, () => {
+      story.catchUp();
+      this.#ends.delete(id);
     });
   }
 
@@ -247,12 +290,19 @@ export class IncomingService {
     const { host, vms } = this.#options;
     const busy = (why: string) => new ShadowferryError('DESTINATION_BUSY', { host, why });
     if (this.#stopping) return busy('its daemon stops');
-    const same = [...this.#drives].find(([, drive]) => drive.vm === vm);
-    if (same !== undefined) return busy(`migration ${same[0]} of VM "${vm}" is still under way`);
+    const same = this.#openOf(vm);
+    if (same !== undefined) return busy(`migration ${same} of VM "${vm}" is still under way`);
     const what = vms.busy(vm);
     if (what !== null) return busy(`VM "${vm}" is busy there: ${what}`);
     const why = this.#admission.ask({ source, vm }, this.#drives.size, Date.now());
     return why === undefined ? undefined : busy(why);
+  }
+
+  /** What is under way of a VM, driven or not: another one is taken in only when that is over. */
+  #openOf(vm: string): string | undefined {
+    const driven = [...this.#drives].find(([, drive]) => drive.vm === vm)?.[0];
+    const open = this.#options.journal.openEntries();
+    return driven ?? open.find((entry) => entry.handOver.vm === vm && !this.#ends.has(entry.id))?.id;
   }
 
   #written<T>(write: () => T): T {

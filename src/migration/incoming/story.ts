@@ -40,6 +40,9 @@ export class Story {
   readonly #told: Told[];
   readonly #heard: (told: Told) => void;
   readonly #unwritable: (why: string) => void;
+  /** What the disk did not take: what was told, and the last state. */
+  #unwritten: Told[] = [];
+  #unwrittenState: { state: IncomingState; told: Told } | undefined;
 
   /**
    * @param heard called with each thing told, once it is kept as well as it can be
@@ -63,6 +66,7 @@ export class Story {
     try {
       this.#journal.tell(this.id, told);
     } catch (error) {
+      this.#unwritten.push(told);
       this.#unwritable(reasonOf(error));
     }
     this.#keep(told);
@@ -77,11 +81,36 @@ export class Story {
     const told = this.#next({ kind: 'state', state, reason }, nowMs());
     try {
       this.#journal.setState(this.id, state, told);
+      this.#overtake();
     } catch (error) {
       this.#unwritable(reasonOf(error));
       if (must) throw error;
+      this.#overtake();
+      this.#unwrittenState = { state, told };
     }
     this.#keep(told);
+  }
+
+  /** A state that was not written is of the past: only that it was told is still worth writing. */
+  #overtake(): void {
+    if (this.#unwrittenState !== undefined) this.#unwritten.push(this.#unwrittenState.told);
+    this.#unwrittenState = undefined;
+  }
+
+  /** Whether something was told that the disk did not take. */
+  get behind(): boolean {
+    return this.#unwritten.length > 0 || this.#unwrittenState !== undefined;
+  }
+
+  /** Writes what the disk did not take. @throws what it says when it still does not; the rest is kept */
+  catchUp(): void {
+    for (let [told] = this.#unwritten; told !== undefined; [told] = this.#unwritten) {
+      this.#journal.tell(this.id, told);
+      this.#unwritten.shift();
+    }
+    if (this.#unwrittenState === undefined) return;
+    this.#journal.setState(this.id, this.#unwrittenState.state, this.#unwrittenState.told);
+    this.#unwrittenState = undefined;
   }
 
   after(rev: number): Told[] {

@@ -217,6 +217,8 @@ export class World {
   #dies: Dies | undefined;
   /** Told when the service was killed: its connections end with it. */
   onDeath = () => {};
+  /** What the service has still to write. */
+  readonly late: (() => void)[] = [];
   /** Takes the VM in. */
   arrived = () => {};
   journal: IncomingJournal;
@@ -254,6 +256,7 @@ export class World {
         return this.source;
       },
       publish: (type, data) => this.published.push({ type, data }),
+      late: (_, write) => this.late.push(write),
     });
     hands.onDeath = () => {
       // the dead one's journal is closed for it; ours is another one
