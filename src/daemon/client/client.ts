@@ -1,8 +1,9 @@
 /** Asks a daemon, over its Unix socket or over TLS. Types and checks are those of the contract that the daemon serves. */
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { z } from 'zod';
-import { isErrorCode, reasonOf, ShadowferryError } from '../../errors.ts';
+import { type ErrorCode, isErrorCode, reasonOf, ShadowferryError } from '../../errors.ts';
 import type { Endpoint } from '../api/endpoint.ts';
 import { Problem } from '../api/model.ts';
 import { readEvents, type StreamItem } from './events.ts';
@@ -13,6 +14,10 @@ export type { Target } from './target.ts';
 /** An answer is read into memory up to this many bytes. */
 const MOST_BYTES = 64 * 1024 * 1024;
 const LIMIT_MS = 60_000;
+/** A daemon that has other things to do refuses before it has done anything: it is asked again, so often at most. */
+const NOT_NOW: readonly ErrorCode[] = ['HAND_OVER_FIRST', 'RATE_LIMITED'];
+const TRIES = 10;
+const AGAIN_MS = 1_000;
 
 /** Where a daemon is asked, from what a user wrote: a path, `unix:PATH`, or `https://HOST:PORT`. @throws INPUT_FIELD */
 export function parseTarget(field: string, text: string): string {
@@ -47,19 +52,38 @@ async function textOf(response: IncomingMessage): Promise<string> {
 
 export class DaemonClient {
   readonly #target: Target;
+  readonly #againMs: number;
 
-  constructor(target: Target) {
+  constructor(target: Target, againMs = AGAIN_MS) {
     this.#target = target;
+    this.#againMs = againMs;
   }
 
   /**
-   * One call.
+   * One call, again where the daemon says that now is not the time.
    * @throws what the daemon answered, DAEMON_UNREACHABLE, DAEMON_ANSWER
    */
   async call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, A extends z.ZodType>(
     endpoint: Endpoint<P, Q, B, A>,
     input: { params: z.input<P>; query: z.input<Q>; body?: z.input<B> },
     options: { idempotencyKey?: string; signal?: AbortSignal } = {},
+  ): Promise<z.output<A>> {
+    const { signal } = options;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#once(endpoint, input, options);
+      } catch (error) {
+        const wait = error instanceof ShadowferryError && NOT_NOW.includes(error.code) && tries < TRIES;
+        if (!wait) throw error;
+        await delay(this.#againMs, undefined, signal === undefined ? {} : { signal });
+      }
+    }
+  }
+
+  async #once<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, A extends z.ZodType>(
+    endpoint: Endpoint<P, Q, B, A>,
+    input: { params: z.input<P>; query: z.input<Q>; body?: z.input<B> },
+    options: { idempotencyKey?: string; signal?: AbortSignal },
   ): Promise<z.output<A>> {
     const { method, path } = endpoint;
     const full = `${fill(path, entries(input.params))}${queryOf(entries(input.query))}`;
