@@ -534,6 +534,58 @@ export const CATALOGUE = {
     fix: 'Check that the guest answers on its service ports (7, 9, 19) from outside.',
   },
 
+  // disks that move
+  UNKNOWN_DISK: {
+    kind: 'input',
+    what: '{field}: VM "{vm}" has no disk "{value}" that moves',
+    fix: 'Use one of: {allowed}. A disk moves where its "storage" is "moves".',
+  },
+  DISK_TARGET_TWICE: {
+    kind: 'input',
+    what: '{field}: {path} is for disk {other} already',
+    fix: 'Give each disk a path of its own.',
+  },
+  DISK_TARGET_REFUSED: {
+    kind: 'refused',
+    what: 'host "{host}" does not take disk {disk} at {path}: {why}',
+    fix: 'Name another path with --disk {disk}=PATH; "storage.directories" of that host\'s configuration says where it keeps disks.',
+  },
+  DISK_TARGET_EXISTS: {
+    kind: 'refused',
+    what: 'disk {disk} cannot go to {path} on host "{host}": a file is there, which this disk did not leave there',
+    fix: 'Name another path with --disk {disk}=PATH, or move that file away.',
+  },
+  DISK_IN_USE: {
+    kind: 'refused',
+    what: 'disk {disk} cannot go to {path} on host "{host}": it is in use ({why})',
+    fix: 'Name another path with --disk {disk}=PATH, or stop what uses it.',
+  },
+  DISK_READ_ONLY: {
+    kind: 'refused',
+    what: 'disk {disk} cannot go to {path} on host "{host}", where nothing can be written: {why}',
+    fix: 'Make it writable, or name another path with --disk {disk}=PATH.',
+  },
+  DISK_SIZE_DIFFERS: {
+    kind: 'refused',
+    what: 'disk {disk} needs {needed} bytes, and {path} on host "{host}" has {has}',
+    fix: 'Name a device with --disk {disk}=PATH that is as large as the disk (raw), or large enough (qcow2), or a file.',
+  },
+  DISK_BLOCK_SIZE: {
+    kind: 'refused',
+    what: 'disk {disk} is used in blocks of {needed} bytes, and {path} on host "{host}" can only be written in blocks of {has}',
+    fix: 'Name a device with such blocks, or a file, with --disk {disk}=PATH.',
+  },
+  DISK_NO_ROOM: {
+    kind: 'refused',
+    what: 'disk {disk} does not fit at {path} on host "{host}": {needed} are needed there, and {free} are free',
+    fix: 'Make room, or name another path with --disk {disk}=PATH.',
+  },
+  DISK_COPY_FAILED: {
+    kind: 'failed',
+    what: 'disk {disk} could not be copied to the destination: {why}',
+    fix: 'The VM goes on where it was. Look at the room, the device and the network there, then migrate again.',
+  },
+
   // timeout
   DEADLINE: {
     kind: 'timeout',

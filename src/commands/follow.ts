@@ -19,7 +19,8 @@ const Told = z.discriminatedUnion('type', [
     data: z.object({
       ...{ sinceMs: z.number(), phase: z.enum(PHASES), transferred: z.number(), remaining: z.number() },
       ...{ total: z.number(), rateBps: z.number(), dirtyRateBps: z.number(), round: z.number() },
-      ...{ etaMs: z.number().nullable(), reason: z.string() },
+      ...{ etaMs: z.number().nullable(), reason: z.string(), of: z.literal('disks').exactOptional() },
+      residual: z.object({ bytes: z.number(), etaMs: z.number().nullable() }),
     }),
   }),
   z.object({

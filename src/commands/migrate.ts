@@ -14,6 +14,7 @@ import {
   checkWritable,
   continuityOption,
   deviceMap,
+  diskMap,
   readPlan,
   wholeNumber,
   writeOutput,
@@ -26,6 +27,9 @@ import { withVm } from './standing-vm.ts';
 interface Options {
   to?: string;
   device?: Record<string, string>;
+  disk?: Record<string, string>;
+  diskBandwidth?: number;
+  oldDisks?: string;
   continuity?: ContinuityOption;
   strategy?: string;
   onLoss?: string;
@@ -53,6 +57,9 @@ function given(
     ['vm', 'vm', vm],
     ['--to', 'destination', options.to],
     ['--device', 'devices', options.device],
+    ['--disk', 'disks', options.disk],
+    ['--disk-bandwidth', 'diskBandwidth', options.diskBandwidth],
+    ['--old-disks', 'oldDisks', options.oldDisks],
     ['--continuity', 'continuity', options.continuity?.all],
     ['--continuity', 'continuityOf', options.continuity?.of],
     ['--strategy', 'strategy', options.strategy],
@@ -159,6 +166,21 @@ export function registerMigrate(program: Command): void {
         '--device <NIC=DEVICE>',
         'the device of the destination that a NIC gets; may be repeated',
       ).argParser<Record<string, string> | undefined>((text, before) => deviceMap(text, before ?? {})),
+    )
+    .addOption(
+      new Option(
+        '--disk <DISK=PATH>',
+        'where a disk that moves goes on the destination; may be repeated',
+      ).argParser<Record<string, string> | undefined>((text, before) => diskMap(text, before ?? {})),
+    )
+    .option(
+      '--disk-bandwidth <bytes/s>',
+      'of the copy of each disk; 0 for no limit',
+      wholeNumber('--disk-bandwidth', 0),
+    )
+    .option(
+      '--old-disks <policy>',
+      'images that are left here when their disks have moved: keep (default) or remove',
     )
     .addOption(
       new Option(

@@ -155,7 +155,7 @@ export function reportOf(
     marks: result.marks,
     gaps: { tcp: shift(observed?.gaps.tcp ?? []), icmp: shift(observed?.gaps.icmp ?? []) },
     throughput: (observed?.throughput ?? []).map((sample) => ({ ...sample, atMs: sample.atMs - zero })),
-    progress: result.progress,
+    progress: result.progress.filter(({ of }) => of === undefined),
     shadow: result.shadow,
     nics: result.nics.map(nicOutcome),
     warnings: result.warnings,

@@ -74,6 +74,20 @@ export function deviceMap(text: string, before: Record<string, string>): Record<
   return { ...before, [nic]: device };
 }
 
+/** `DISK=PATH`, repeated. @throws INPUT_FIELD */
+export function diskMap(text: string, before: Record<string, string>): Record<string, string> {
+  const at = text.indexOf('=');
+  const [disk, path] = [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
+  const problem =
+    disk === '' || path === ''
+      ? `"${text}" is not DISK=PATH`
+      : disk in before
+        ? `disk ${disk} has two paths`
+        : undefined;
+  if (problem !== undefined) throw new ShadowferryError('INPUT_FIELD', { field: '--disk', problem });
+  return { ...before, [disk]: path };
+}
+
 /** `--continuity`: one mode for all NICs, and modes of single ones. */
 export interface ContinuityOption {
   all?: string;

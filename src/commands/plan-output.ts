@@ -79,6 +79,9 @@ export function renderPlan(result: MigrationResult, foreseen: Foreseen): string 
       const from = `${nic.direct.device}, ${nic.direct.model}`;
       return ['Device', `${nic.id}: ${from} → ${target.id}, ${target.model}${told}`] as const;
     }),
+    ...result.decisions
+      .filter(({ action }) => action.startsWith('disk '))
+      .map(({ action, reason }) => ['Disk', `${action.slice('disk '.length)} (${reason})`] as const),
     ['Continuity', why(result.continuity)],
     ['Memory', why(result.strategy)],
     [

@@ -22,6 +22,13 @@ export interface Host {
   /** Words before a program that reaches guests over their own network; none where this process does. */
   readonly guestPrefix?: readonly string[];
   readonly qemu: { binary: string; accelerator: 'tcg' | 'kvm' };
+  /** Directories and block devices where VMs' disks may come to; anywhere where it is left out. */
+  readonly diskDirectories?: readonly string[];
+  /**
+   * Certificates with which disks are encrypted on their way, as QEMU wants them: a directory, and this host's name in
+   * its certificate. Without them disks go in the clear.
+   */
+  readonly diskTls?: { readonly directory: string; readonly name: string };
   /** Directory of a VM's sockets and logs on this host. */
   vmDirectory(vm: string): string;
   devices(): readonly HostDevice[];

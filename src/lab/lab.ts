@@ -57,7 +57,7 @@ export interface GuestBoot {
   append: string;
   /** Script that the guest runs at its first boot. */
   setup: string;
-  disks: readonly DiskSpec[];
+  disks: readonly z.input<typeof DiskSpec>[];
   /** Longest boot, ms. */
   bootMs: number;
 }
@@ -78,8 +78,8 @@ export interface BootOptions {
   memoryMiB?: number;
   cpus?: number;
   standby?: NicSpec['standby'];
-  /** Reached from both hosts by the same path. */
-  disks?: readonly DiskSpec[];
+  /** The hosts are one machine, so each path is the same file for both. */
+  disks?: readonly z.input<typeof DiskSpec>[];
   /** Which of the host's devices; none for a VM with only a standby. */
   device?: string | null;
   setup?: Partial<GuestSetup>;

@@ -14,6 +14,7 @@ import { type Match, resolveTargets } from './match.ts';
 import { attach } from './phases/attach.ts';
 import { copy } from './phases/copy.ts';
 import { detach } from './phases/detach.ts';
+import { DiskCopies } from './phases/disks.ts';
 import { type Preflight, preflight } from './phases/preflight.ts';
 import { handOverFrom, reserve } from './phases/reserve.ts';
 import { CLEAN, settle } from './phases/settle.ts';
@@ -149,13 +150,17 @@ async function perform(m: Migration, matches: readonly Match[]): Promise<void> {
   });
   if (facts.incoming === undefined) return;
   const { incoming } = facts;
+  const disks = new DiskCopies(run, checked.disks, incoming);
   try {
-    facts.staged = await m.phase('stage', () => stage(run, checked, incoming));
+    facts.staged = await m.phase('stage', async () => {
+      await disks.start();
+      return stage(run, checked, incoming);
+    });
     if (facts.staged === undefined) return;
     const staged = facts.staged;
     await m.phase('detach', () => detach(run, staged));
-    await m.phase('copy', () => copy(run, checked, incoming));
-    await m.phase('switchover', () => switchover(run, incoming, () => m.commit()));
+    await m.phase('copy', () => copy(run, checked, incoming, disks));
+    await m.phase('switchover', () => switchover(run, incoming, disks, () => m.commit()));
     await m.phase('attach', async () => {
       const attached = await attach(run, incoming);
       facts.attached = attached;
@@ -165,6 +170,7 @@ async function perform(m: Migration, matches: readonly Match[]): Promise<void> {
     if (m.state.kind === 'running') await stopAll(run);
     facts.settled = await m.phase('settle', () => settle(run, incoming));
   } finally {
+    disks.close();
     incoming.close();
   }
 }

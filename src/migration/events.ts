@@ -13,6 +13,8 @@ export interface ProgressEvent {
   type: 'progress';
   atMs: number;
   phase: Phase;
+  /** What is copied; the memory where it is left out. */
+  of?: 'disks';
   /** Bytes. */
   transferred: number;
   remaining: number;
@@ -25,4 +27,13 @@ export interface ProgressEvent {
   /** Milliseconds until the copy is done at this rate; null when it would not end. */
   etaMs: number | null;
   reason: string;
+  /** What only the source has. */
+  residual: Residual;
+}
+
+/** What the VM would lack if the source were gone. */
+export interface Residual {
+  bytes: number;
+  /** Milliseconds until there is nothing; null where that is not known. */
+  etaMs: number | null;
 }

@@ -3,12 +3,15 @@ import { z } from 'zod';
 import { ShadowferryError } from '../errors.ts';
 import { Strategy } from '../memory/strategy.ts';
 import { Continuity } from '../shadow/net/plan-model.ts';
+import { OldDisk } from '../storage/left-behind.ts';
 
 export const Limits = z.object({
   /** Longest wait for the guest to release its device. */
   unplugMs: z.number().int().positive().default(15_000),
   /** Longest copy of memory before the strategy gives up on pre-copy. */
   copyMs: z.number().int().positive().default(300_000),
+  /** Longest copy of the disks that move, before the VM leaves. */
+  diskMs: z.number().int().positive().default(86_400_000),
   /** Longest time without a byte sent before the link counts as dead. */
   stallMs: z.number().int().positive().default(10_000),
   /** Longest wait for the new device to carry traffic, per try. */
@@ -45,6 +48,12 @@ export const MigrationRequest = z.object({
   maxBandwidth: z.number().int().nonnegative().default(0),
   /** Longest blackout that pre-copy may aim at, ms; it aims lower first. */
   downtimeLimitMs: z.number().int().positive().default(300),
+  /** Where each disk that moves goes, by its id: a path of the destination; the path that it has if left out. */
+  disks: z.record(z.string(), z.string()).default({}),
+  /** Of the copy of each disk, bytes per second, 0 for as fast as it goes. */
+  diskBandwidth: z.number().int().nonnegative().default(0),
+  /** What becomes of the source's images when their disks have moved. */
+  oldDisks: OldDisk.default('keep'),
   limits: Limits.default(() => Limits.parse({})),
 });
 export type MigrationRequest = z.infer<typeof MigrationRequest>;

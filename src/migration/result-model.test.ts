@@ -22,6 +22,7 @@ const whole: MigrationResult = {
     {
       ...{ type: 'progress', atMs: 1, phase: 'copy', transferred: 1, remaining: 2, total: 3 },
       ...{ rateBps: 4, dirtyRateBps: 5, round: 1, etaMs: null, reason: 'r' },
+      ...{ of: 'disks', residual: { bytes: 2, etaMs: null } },
     },
   ],
   decisions: [{ atMs: 1, action: 'precopy', reason: 'r' }],

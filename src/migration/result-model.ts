@@ -39,7 +39,8 @@ const ProgressText = z.object({
   ...{ type: z.literal('progress'), atMs: z.number(), phase: Phase },
   ...{ transferred: z.number(), remaining: z.number(), total: z.number() },
   ...{ rateBps: z.number(), dirtyRateBps: z.number(), round: z.number() },
-  ...{ etaMs: z.number().nullable(), reason: z.string() },
+  ...{ etaMs: z.number().nullable(), reason: z.string(), of: z.literal('disks').exactOptional() },
+  residual: z.object({ bytes: z.number(), etaMs: z.number().nullable() }).default({ bytes: 0, etaMs: null }),
 });
 
 const nothing = { captured: 0, restored: [], adapted: [], lost: [] };

@@ -102,7 +102,8 @@ export function resultOf(ended: Ended): MigrationResult {
     totalMs: run.timeline.relative(),
     blackoutMs: blackout(run.timeline),
     qemuDowntimeMs: memory?.downtime ?? null,
-    memoryBytes: memory?.ram?.transferred ?? ended.progress.at(-1)?.transferred ?? 0,
+    memoryBytes:
+      memory?.ram?.transferred ?? ended.progress.findLast(({ of }) => of === undefined)?.transferred ?? 0,
     phases: run.timeline.phases,
     steps: run.timeline.steps,
     marks: run.timeline.marks.toSorted((a, b) => a.atMs - b.atMs),

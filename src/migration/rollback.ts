@@ -8,6 +8,7 @@ import { announceSelf, cont, deviceAdd, queryStatus } from '../hypervisor/qmp/co
 import type { OwnershipStore } from '../ownership/store.ts';
 import { removeProgram } from '../shadow/net/guest.ts';
 import { forgetPersisted, PERSIST_MS } from '../shadow/net/manager/persist.ts';
+import { stopMirror } from '../storage/mirror.ts';
 import { stopAnswering } from './absence.ts';
 import type { DestinationHost } from './destination/destination.ts';
 import { endCopy } from './end-copy.ts';
@@ -129,7 +130,10 @@ async function perform(run: Rollback, undo: Undo): Promise<void> {
         waitAfter('removing what was written for the next boot', PERSIST_MS),
       );
     }
+    case 'stop-mirror':
+      return stopMirror(run.source.qemu.monitor, undo.disk);
     case 'end-destination':
+    case 'remove-disk':
     case 'remove-tap':
     case 'release-device':
       return unlessAway(run, () => run.destination.undo({ vm, migration: run.id }, undo));

@@ -33,6 +33,16 @@ test('the last step goes first, and the NICs of one phase go back at once', () =
   ]);
 });
 
+test('copies of disks are broken off first, whatever came after them: they may keep the guest waiting', () => {
+  const steps = [
+    step('image', 'reserve', { kind: 'remove-disk', host: 'b', path: '/d' }),
+    step('disks', 'stage', { kind: 'stop-mirror', disk: 'root' }, { kind: 'stop-mirror', disk: 'data' }),
+    step('program net0', 'stage', program('net0')),
+    step('copy', 'copy', { kind: 'cancel-copy' }),
+  ];
+  assert.deepEqual(names(undoGroups(steps)), [[['disks']], [['copy']], [['program net0']], [['image']]]);
+});
+
 test('a step about two NICs, or about none, goes alone', () => {
   const steps = [
     step('one', 'detach', reattach('net0')),

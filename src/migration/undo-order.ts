@@ -9,16 +9,21 @@ function nicOf({ undo }: Pick<JournalStep, 'undo'>): string | undefined {
   return nics.size === 1 ? nic : undefined;
 }
 
+/** What may keep the guest waiting for a destination that does not answer any more: nothing else works until it ends. */
+const holdsTheGuest = ({ undo }: Pick<JournalStep, 'undo'>): boolean =>
+  undo.length > 0 && undo.every(({ kind }) => kind === 'stop-mirror');
+
 /**
  * Steps to be undone, last first, in groups: those of a group are taken back at once, and a group when the one before
  * it is over. What follows each other in one phase and is about one NIC each goes together (the devices of two NICs are
  * plugged at once, as they were unplugged), where each NIC's own steps keep their order. Steps without an undo are left
- * out.
+ * out. Copies of disks are broken off before anything else.
  * @returns groups of chains of steps
  */
 export function undoGroups<T extends Pick<JournalStep, 'phase' | 'undo'>>(steps: readonly T[]): T[][][] {
   const groups: { phase: string; chains: Map<string | undefined, T[]> }[] = [];
-  for (const step of steps.toReversed()) {
+  const first = steps.filter(holdsTheGuest);
+  for (const step of [...steps.filter((each) => !first.includes(each)), ...first].toReversed()) {
     if (step.undo.length === 0) continue;
     const nic = nicOf(step);
     const last = groups.at(-1);

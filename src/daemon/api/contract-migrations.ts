@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { Strategy } from '../../memory/strategy.ts';
 import { ContinuityWish, Limits, OnLoss } from '../../migration/request.ts';
+import { OldDisk } from '../../storage/left-behind.ts';
 import { Name } from '../config/model.ts';
 import { ById, Nothing, OfVm, post } from './contract-parts.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -15,6 +16,7 @@ const LimitsBody = z
   .strictObject({
     unplugMs: bounded('Longest wait for the guest to release its device'),
     copyMs: bounded('Longest copy of memory before pre-copy is given up'),
+    diskMs: bounded('Longest copy of the disks that move, before the VM leaves'),
     stallMs: bounded('Longest time without a byte sent'),
     attachMs: bounded('Longest wait for the new device to carry traffic, per try'),
     attachTries: z.number().int().min(1).max(20).optional().describe('Tries to plug the new device.'),
@@ -58,6 +60,19 @@ export const MigrationBody = z
       .max(2 ** 50)
       .default(0)
       .describe('Bytes per second of the copy; 0: as fast as it goes.'),
+    disks: z
+      .record(PathId, z.string().min(1).max(4096))
+      .default({})
+      .refine((each) => Object.keys(each).length <= 8, 'at most 8 disks')
+      .describe('Path on the destination by the disk that goes there; else the path that it has.'),
+    diskBandwidth: z
+      .number()
+      .int()
+      .min(0)
+      .max(2 ** 50)
+      .default(0)
+      .describe('Bytes per second of the copy of each disk; 0: as fast as it goes.'),
+    oldDisks: OldDisk.default('keep').describe('What becomes of the images on this host.'),
     downtimeLimitMs: z
       .number()
       .int()

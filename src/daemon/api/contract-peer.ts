@@ -13,6 +13,7 @@ import {
 } from '../../migration/incoming/wire-model.ts';
 import { SOURCE_PEERS } from '../../migration/protocol/destination-recovery.ts';
 import { HandOverText, ToDestination } from '../../migration/protocol/messages.ts';
+import { TargetFacts } from '../../storage/model.ts';
 import { ById, get, Nothing } from './contract-parts.ts';
 import type { Endpoint } from './endpoint.ts';
 import { PathId } from './model.ts';
@@ -58,6 +59,11 @@ export const PEER_API = {
       postcopy: z.object({ supported: z.boolean(), reason: z.string() }),
       capabilities: z.array(z.string()),
     }),
+  }),
+  peerPlaces: post('/v1/peer/places', 'What there is at paths where disks shall come to', {
+    params: Nothing,
+    body: z.strictObject({ paths: z.array(z.string().min(1).max(4096)).max(8) }),
+    answer: z.object({ items: z.array(TargetFacts) }),
   }),
   peerAbsent: post('/v1/peer/absent', 'Answer for a NIC that has no device, or stop', {
     params: Nothing,

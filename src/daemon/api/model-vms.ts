@@ -56,8 +56,16 @@ const Nic = z.strictObject({
 
 const Disk = z.strictObject({
   id: Id,
-  path: HostFile.describe('The same on every host that shall run the VM.'),
+  path: HostFile,
   format: z.enum(['raw', 'qcow2']),
+  storage: z
+    .enum(['shared', 'moves'])
+    .default('shared')
+    .describe(
+      '`shared`: under the same path on every host that shall run the VM. `moves`: of this host, and its content goes over with the VM.',
+    ),
+  bus: z.enum(['virtio-blk', 'virtio-scsi']).default('virtio-blk'),
+  at: z.enum(['file', 'device']).default('file').describe('A regular file, or a block device.'),
 });
 
 /** What a VM is, as it is asked for. */

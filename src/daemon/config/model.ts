@@ -224,6 +224,17 @@ export const DaemonConfig = z
           ),
       })
       .prefault({}),
+    storage: z
+      .strictObject({
+        directories: z
+          .array(absolute)
+          .max(64)
+          .default([])
+          .describe(
+            'Directories, and block devices, where the disks of VMs that come may be put. Without one no VM comes whose disks move.',
+          ),
+      })
+      .prefault({}),
     limits: Limits.prefault({}),
     journal: z
       .strictObject({ keep: Keep.prefault({}) })

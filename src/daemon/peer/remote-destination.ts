@@ -4,18 +4,14 @@ import { deadline } from '../../base/deadline.ts';
 import { pauseFor } from '../../base/pause-for.ts';
 import { ShadowferryError } from '../../errors.ts';
 import type { HostDevice } from '../../host/host.ts';
-import type {
-  DestinationHost,
-  DestinationUndo,
-  Incoming,
-  Order,
-  Receiving,
-} from '../../migration/destination/destination.ts';
+import type { DestinationHost, Incoming, Order, Receiving } from '../../migration/destination/destination.ts';
 import type { IncomingState } from '../../migration/protocol/incoming.ts';
 import type { ToDestination } from '../../migration/protocol/messages.ts';
 import type { DestinationPeer } from '../../migration/protocol/peer.ts';
 import type { HandOver } from '../../migration/protocol/record.ts';
 import { type RunLog, step } from '../../migration/run.ts';
+import type { DestinationUndo } from '../../migration/undo.ts';
+import type { TargetFacts } from '../../storage/model.ts';
 import { PEER_API } from '../api/contract-peer.ts';
 import type { PeerLink } from './link.ts';
 import { RemoteIncoming } from './remote-incoming.ts';
@@ -55,6 +51,16 @@ export class RemoteDestination implements DestinationHost, DestinationPeer {
 
   receiving(signal: AbortSignal): Promise<Receiving> {
     return this.#link.surely(PEER_API.peerReceiving, { params: {}, query: {} }, asking(signal));
+  }
+
+  async places(paths: readonly string[], signal: AbortSignal): Promise<readonly TargetFacts[]> {
+    const body = { paths: [...paths] };
+    const { items } = await this.#link.surely(
+      PEER_API.peerPlaces,
+      { params: {}, query: {}, body },
+      asking(signal),
+    );
+    return items;
   }
 
   async answerUnreachable(...[absent, addresses]: Parameters<DestinationHost['answerUnreachable']>) {

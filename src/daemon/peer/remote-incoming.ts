@@ -11,6 +11,7 @@ import type { IncomingState } from '../../migration/protocol/incoming.ts';
 import type { HandOver } from '../../migration/protocol/record.ts';
 import { decide, type RunLog, warn } from '../../migration/run.ts';
 import type { Ownership } from '../../ownership/store.ts';
+import type { DiskExport } from '../../storage/model.ts';
 import { NEWS_MS, PEER_API } from '../api/contract-peer.ts';
 import type { PeerLink } from './link.ts';
 import { attachedOf, settledOf, stagedText } from './told.ts';
@@ -34,6 +35,7 @@ export class RemoteIncoming implements Incoming {
   #state: IncomingState;
   #rev = 0;
   #uri = '';
+  #exports: readonly DiskExport[] = [];
   #runningMs: number | undefined;
   #attached: AttachedText | undefined;
   #settled: SettledText | undefined;
@@ -55,6 +57,10 @@ export class RemoteIncoming implements Incoming {
 
   get uri(): string {
     return this.#uri;
+  }
+
+  get exports(): readonly DiskExport[] {
+    return this.#exports;
   }
 
   /** Waits until its QEMU listens. @throws why it does not */
@@ -176,6 +182,7 @@ export class RemoteIncoming implements Incoming {
         return;
       case 'listening':
         this.#uri = what.uri;
+        this.#exports = what.exports;
         return;
       case 'running':
         this.#runningMs ??= atMs;

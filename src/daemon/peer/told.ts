@@ -22,11 +22,12 @@ export function settledOf({ nics, error }: SettledText): ReadonlyMap<string, Nic
 }
 
 /** An order as it is sent. */
-export function orderText({ handOver, spec, nics, capabilities, limits, persist }: Order): OrderText {
+export function orderText({ handOver, spec, nics, disks, capabilities, limits, persist }: Order): OrderText {
   return {
     ...{ handOver: { ...handOver }, spec, limits, persist },
     capabilities: { ...capabilities },
     nics: nics.map((move) => ({ ...move })),
+    disks: disks.map((disk) => ({ ...disk })),
   };
 }
 

@@ -13,7 +13,7 @@ import { bind, type CallContext, type PeerHandlers } from '../api/handlers.ts';
 export interface PeerServices {
   incoming: Pick<IncomingService, 'open' | 'reserve' | 'tell' | 'stage' | 'report' | 'handOverOf'>;
   /** This host as a destination, for what is asked before anything is made. */
-  destination: Pick<DestinationHost, 'devices' | 'model' | 'receiving' | 'answerUnreachable'>;
+  destination: Pick<DestinationHost, 'devices' | 'model' | 'receiving' | 'places' | 'answerUnreachable'>;
   host: Host;
   journal: Journal;
 }
@@ -38,6 +38,9 @@ export function makePeerHandlers({ incoming, destination, host, journal }: PeerS
       const { postcopy, capabilities } = await destination.receiving(AbortSignal.timeout(ASK_MS));
       return { postcopy, capabilities: [...capabilities] };
     }),
+    peerPlaces: bind(PEER_API.peerPlaces, async ({ body: { paths } }) => ({
+      items: [...(await destination.places(paths, AbortSignal.timeout(ASK_MS)))],
+    })),
     peerAbsent: bind(PEER_API.peerAbsent, async ({ body }, context) => {
       const { vm, nic, network, addresses } = body;
       const about = incoming.open().find(({ handOver }) => handOver.vm === vm);

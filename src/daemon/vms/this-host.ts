@@ -8,13 +8,14 @@ import type { Host, HostDevice } from '../../host/host.ts';
 import { LinuxHost } from '../../host/linux/host.ts';
 import { probeAccelerator } from '../../hypervisor/qemu/accelerator.ts';
 import type { DaemonConfig } from '../config/model.ts';
+import { diskTls } from './disk-tls.ts';
 
 /** KVM is tried with a limit of its own, and the answer is kept until the next boot. */
 const PROBE_MS = 20_000;
 
 type HostConfig = Pick<
   DaemonConfig,
-  'host' | 'state' | 'networks' | 'devices' | 'qemu' | 'migration' | 'listen'
+  'host' | 'state' | 'networks' | 'devices' | 'qemu' | 'migration' | 'listen' | 'storage'
 >;
 
 /** Where QEMU takes streams: what is configured, else where the daemon listens, else this machine alone. */
@@ -52,5 +53,7 @@ export async function thisHost(config: HostConfig): Promise<Host> {
     directory: vmsDirectory(config),
     networks: config.networks,
     devices: emulated(config.devices),
+    diskDirectories: config.storage.directories,
+    diskTls: diskTls(join(config.state, 'disk-tls'), config.listen),
   });
 }

@@ -163,8 +163,8 @@ function engines(scripts: Map<string, Partial<Script>>): Engines {
 export const otherHosts: Destinations = (name) => {
   if (name !== 'beta' && name !== 'gamma')
     throw new ShadowferryError('UNKNOWN_HOST', { field: 'destination', value: name, allowed: 'beta' });
-  const none = { devices: never, model: never, receiving: never, answerUnreachable: never };
-  return { name, ...none, ...{ reserve: never, undo: never, tell: never } };
+  const none = { devices: never, model: never, receiving: never, places: never };
+  return { name, ...none, ...{ answerUnreachable: never, reserve: never, undo: never, tell: never } };
 };
 
 /** Makes one in a directory, which may be that of one that was killed. */

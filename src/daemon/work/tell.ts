@@ -71,9 +71,11 @@ export class Teller {
     const now = this.#nowMs();
     if (!another && now - this.#lastMs < PROGRESS_MS) return;
     this.#lastMs = now;
+    const { of, residual } = event;
     const { phase, transferred, remaining, total, rateBps, dirtyRateBps, round, etaMs, reason } = event;
     const figures = { phase, transferred, remaining, total, rateBps, dirtyRateBps, round, etaMs, reason };
-    this.#say('migration.progress', figures, event.atMs);
+    const more = { residual, ...(of === undefined ? {} : { of }) };
+    this.#say('migration.progress', { ...figures, ...more }, event.atMs);
   }
 
   #say(type: string, data: Record<string, unknown>, atMs: number): void {

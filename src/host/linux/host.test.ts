@@ -35,6 +35,7 @@ function machine(t: TestContext, stderrOf: (command: string) => string = () => '
       directory: '/var/lib/shadowferry/vms',
       networks: { lan: { bridge: 'br0' } },
       devices: [],
+      diskDirectories: [],
       sysfs,
       run,
     },

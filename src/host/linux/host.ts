@@ -16,6 +16,8 @@ export interface LinuxHostOptions {
   /** Bridges by the name of the network that they carry. */
   networks: Readonly<Record<string, { bridge: string }>>;
   devices: readonly HostDevice[];
+  diskDirectories: readonly string[];
+  diskTls?: Host['diskTls'];
   /** `/sys/class/net`; tests have one of their own. */
   sysfs?: string;
   /** Runs a program; replaced by tests. */
@@ -30,6 +32,8 @@ export class LinuxHost implements Host {
   readonly migrationAddress: string;
   readonly prefix: readonly string[] = [];
   readonly qemu: Host['qemu'];
+  readonly diskDirectories: readonly string[];
+  readonly diskTls?: NonNullable<Host['diskTls']>;
   /** Only where nft is there. */
   readonly answerUnreachable?: NonNullable<Host['answerUnreachable']>;
   readonly #options: LinuxHostOptions;
@@ -43,6 +47,8 @@ export class LinuxHost implements Host {
     this.name = options.name;
     this.migrationAddress = options.migrationAddress;
     this.qemu = options.qemu;
+    this.diskDirectories = options.diskDirectories;
+    if (options.diskTls !== undefined) this.diskTls = options.diskTls;
     if (findProgram('nft') !== undefined) this.answerUnreachable = (...about) => this.#answer(...about);
   }
 

@@ -85,17 +85,22 @@ test('commas in values are doubled, as QEMU wants them', () => {
 
 test('disks are nodes of their own, in slots that do not depend on the NICs', () => {
   const disks = [
-    { id: 'root', path: '/d/a,b.qcow2', format: 'qcow2' as const },
-    { id: 'data', path: '/d/data', format: 'raw' as const },
+    { id: 'root', path: '/d/a,b.qcow2', format: 'qcow2' },
+    { id: 'data', path: '/d/data', format: 'raw' },
+    { id: 'scsi', path: '/dev/sdx', format: 'raw', bus: 'virtio-scsi', at: 'device', storage: 'moves' },
   ];
-  const argv = qemuArgv({ ...spec, disks }, source);
+  const argv = qemuArgv(VmSpec.parse({ ...spec, disks }), source);
   assert.deepEqual(
     argv.filter((_, i) => argv[i - 1] === '-blockdev'),
     [
       'driver=qcow2,node-name=disk-root,file.driver=file,file.filename=/d/a,,b.qcow2',
       'driver=raw,node-name=disk-data,file.driver=file,file.filename=/d/data',
+      'driver=raw,node-name=disk-scsi,file.driver=host_device,file.filename=/dev/sdx,discard=unmap,file.discard=unmap',
+      'driver=raw,node-name=top-scsi,file=disk-scsi,discard=unmap',
     ],
   );
+  assert.ok(argv.includes('virtio-scsi-pci,id=scsi-scsi,bus=pcie.0,addr=0x7'));
+  assert.ok(argv.includes('scsi-hd,id=blk-scsi,drive=top-scsi,bus=scsi-scsi.0'));
   assert.ok(argv.includes('virtio-blk-pci,id=blk-root,drive=disk-root,bus=pcie.0,addr=0x5'));
   assert.ok(argv.includes('virtio-blk-pci,id=blk-data,drive=disk-data,bus=pcie.0,addr=0x6'));
 });

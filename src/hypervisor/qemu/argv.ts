@@ -3,6 +3,7 @@ import { deviceModel } from './device-model.ts';
 import {
   channelPorts,
   type DiskSpec,
+  diskIds,
   type NicSpec,
   nicIds,
   type Placement,
@@ -100,17 +101,25 @@ function bootArguments({ boot: { kernel, initrd, append } }: VmSpec): string[] {
 }
 
 function diskArguments(disk: DiskSpec, index: number): string[] {
-  const node = `disk-${disk.id}`;
-  const file = { 'file.driver': 'file', 'file.filename': disk.path };
-  const device = {
-    id: `blk-${disk.id}`,
-    drive: node,
-    bus: 'pcie.0',
-    addr: `0x${(0x5 + index).toString(16)}`,
-  };
+  const { node, top, device, controller } = diskIds(disk);
+  const moves = disk.storage === 'moves';
+  const driver = disk.at === 'device' ? 'host_device' : 'file';
+  const file = { 'file.driver': driver, 'file.filename': disk.path };
+  // what is zero takes no room when it has come over, nor what the guest discards
+  const sparse = { discard: 'unmap' };
+  const under = moves ? { ...sparse, 'file.discard': 'unmap' } : {};
+  const place = { bus: 'pcie.0', addr: `0x${(0x5 + index).toString(16)}` };
+  const drive = moves ? top : node;
+  const args = ['-blockdev', option(`driver=${disk.format}`, { 'node-name': node, ...file, ...under })];
+  if (moves) args.push('-blockdev', option('driver=raw', { 'node-name': top, file: node, ...sparse }));
+  if (disk.bus === 'virtio-blk') {
+    return [...args, '-device', option('virtio-blk-pci', { id: device, drive, ...place })];
+  }
+  // a controller for each, so that the slot says which disk it is, as with virtio-blk
   return [
-    ...['-blockdev', option(`driver=${disk.format}`, { 'node-name': node, ...file })],
-    ...['-device', option('virtio-blk-pci', device)],
+    ...args,
+    ...['-device', option('virtio-scsi-pci', { id: controller, ...place })],
+    ...['-device', option('scsi-hd', { id: device, drive, bus: `${controller}.0` })],
   ];
 }
 

@@ -1,7 +1,7 @@
 /** Whether a QEMU is built as ours are, so that its device state fits one that we start elsewhere. Pure. */
 import { qemuArgv } from './argv.ts';
 import type { Learned } from './learn.ts';
-import { nicIds, type Placement, type VmSpec } from './spec.ts';
+import { diskIds, nicIds, type Placement, type VmSpec } from './spec.ts';
 
 interface WantedDevice {
   driver: string;
@@ -117,7 +117,9 @@ function wrongTaps({ nics }: Learned, spec: VmSpec, { taps }: Placement): string
 function wrongDisks({ disks }: Learned, spec: VmSpec): string[] {
   return disks.flatMap(({ device, node }) => {
     const disk = spec.disks.find(({ id }) => `blk-${id}` === device);
-    if (disk === undefined || node === `disk-${disk.id}`) return [];
+    if (disk === undefined) return [];
+    const ids = diskIds(disk);
+    if (node === (disk.storage === 'moves' ? ids.top : ids.node)) return [];
     return [`the node of its disk ${disk.id} is called "${node}"`];
   });
 }

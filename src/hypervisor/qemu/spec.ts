@@ -37,12 +37,32 @@ export function directNics({ nics }: { nics: readonly NicSpec[] }): DirectNic[] 
   return nics.flatMap((nic) => (nic.direct === undefined ? [] : [{ ...nic, direct: nic.direct }]));
 }
 
-/**
- * A disk (virtio-blk) that every host of the VM opens under the same path: on shared storage, or in the lab on one
- * machine. QEMU's image locks go over with the VM: a destination that waits has not locked it yet.
- */
-export const DiskSpec = z.object({ id: Id, path: z.string().min(1), format: z.enum(['raw', 'qcow2']) });
+export const DiskSpec = z.object({
+  id: Id,
+  path: z.string().min(1),
+  format: z.enum(['raw', 'qcow2']),
+  /**
+   * `shared`: every host of the VM opens it under the same path (shared storage, or in the lab one machine). QEMU's
+   * image locks go over with the VM: a destination that waits has not locked it yet. `moves`: it is of one host, and its
+   * content goes over with the VM.
+   */
+  storage: z.enum(['shared', 'moves']).default('shared'),
+  bus: z.enum(['virtio-blk', 'virtio-scsi']).default('virtio-blk'),
+  /** What is at the path: a regular file, or a block device. */
+  at: z.enum(['file', 'device']).default('file'),
+});
 export type DiskSpec = z.infer<typeof DiskSpec>;
+
+/** QEMU ids of the parts that belong to one disk; the same on every host. */
+export function diskIds(disk: Pick<DiskSpec, 'id'>) {
+  return {
+    node: `disk-${disk.id}`,
+    /** Above the node, of a disk that moves: two jobs cannot be on one node. */
+    top: `top-${disk.id}`,
+    device: `blk-${disk.id}`,
+    controller: `scsi-${disk.id}`,
+  } as const;
+}
 
 export const VmSpec = z.object({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, 'lower-case letters, digits and dashes, at most 31'),

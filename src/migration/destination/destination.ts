@@ -13,10 +13,11 @@ import type { ManagerReport } from '../../shadow/net/manager/manager.ts';
 import type { DeviceIdentity, NetShadow, Outcome } from '../../shadow/net/model.ts';
 import type { ReplayPlan } from '../../shadow/net/plan-model.ts';
 import type { OperationResult } from '../../shadow/net/verify.ts';
+import type { DiskExport, DiskTarget, TargetFacts } from '../../storage/model.ts';
 import type { HandOver } from '../protocol/record.ts';
 import type { Limits } from '../request.ts';
 import type { NicMove, RunLog } from '../run.ts';
-import type { Undo } from '../undo.ts';
+import type { DestinationUndo } from '../undo.ts';
 import type { RunningVm } from '../vm.ts';
 
 /** A host that VMs can move to. */
@@ -32,6 +33,8 @@ export interface DestinationHost {
   }): Promise<ModelIdentity>;
   /** What its QEMU can receive. */
   receiving(signal: AbortSignal): Promise<Receiving>;
+  /** What there is at paths where disks shall come to, in their order. */
+  places(paths: readonly string[], signal: AbortSignal): Promise<readonly TargetFacts[]>;
   /** Answers for an absent NIC, or stops doing so when there are no addresses; does nothing where it cannot. */
   answerUnreachable(absent: Absent, addresses: readonly string[]): Promise<void>;
   /**
@@ -57,13 +60,13 @@ export interface Order {
   spec: VmSpec;
   /** The direct NICs that move, each with its device there. */
   nics: readonly NicMove[];
+  /** Images that are made for the disks that move, in the order of the spec. */
+  disks: readonly DiskTarget[];
   /** Of the migration; both QEMUs must agree on them. */
   capabilities: Readonly<Record<string, boolean>>;
   limits: Limits;
   persist: boolean;
 }
-
-export type DestinationUndo = Extract<Undo, { kind: 'release-device' | 'remove-tap' | 'end-destination' }>;
 
 /** One NIC whose program waits in the guest: all that the destination needs to attach and to settle it by itself. */
 export interface StagedNic {
@@ -100,6 +103,8 @@ export interface NicSettled {
 export interface Incoming {
   /** Where the source sends the stream. */
   readonly uri: string;
+  /** Where the source sends the disks that move. */
+  readonly exports: readonly DiskExport[];
   /** Settles when the QEMU that waits has ended, with the reason. */
   readonly gone: Promise<string>;
   /** The VM, where it is in the hands of this process. */

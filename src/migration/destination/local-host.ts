@@ -13,9 +13,14 @@ import { migrateIncoming, migrateSetCapabilities, netdevAdd } from '../../hyperv
 import type { OwnershipStore } from '../../ownership/store.ts';
 import type { AbilityStore } from '../../shadow/net/abilities.ts';
 import type { ShadowStore } from '../../shadow/store/store.ts';
+import { openExports } from '../../storage/exports.ts';
+import type { DiskTarget } from '../../storage/model.ts';
+import { dropTarget, makeTarget } from '../../storage/target.ts';
+import { targetFacts } from '../../storage/target-facts.ts';
 import { nicStep, type RunLog, step } from '../run.ts';
+import type { DestinationUndo } from '../undo.ts';
 import { allTaps, endVm, launchVm, type RunningVm } from '../vm.ts';
-import type { DestinationHost, DestinationUndo, Incoming, Order } from './destination.ts';
+import type { DestinationHost, Incoming, Order } from './destination.ts';
 import { LocalIncoming } from './local-incoming.ts';
 
 /** Where the destination keeps what it knows. */
@@ -30,6 +35,7 @@ export interface DestinationStores {
 export type OrderLog = RunLog & Pick<Order, 'nics'>;
 
 const START_MS = 30_000;
+const DISK_MS = 60_000;
 
 const Listening = z.object({
   'socket-address': z.array(z.object({ type: z.literal('inet'), host: z.string(), port: z.string() })).min(1),
@@ -77,6 +83,10 @@ export class LocalDestination implements DestinationHost {
     return { postcopy, capabilities: migrationCapabilities };
   }
 
+  places(paths: readonly string[], signal: AbortSignal) {
+    return Promise.all(paths.map((path) => targetFacts(path, this.host.diskDirectories, signal)));
+  }
+
   async answerUnreachable(...about: Parameters<DestinationHost['answerUnreachable']>) {
     await this.host.answerUnreachable?.(...about);
   }
@@ -97,6 +107,7 @@ export class LocalDestination implements DestinationHost {
         }),
       );
     }
+    for (const disk of order.disks) await this.#makeDisk(disk, order, log, cancel);
     const taps = allTaps(spec);
     const undo = taps.map(({ tap }) => ({ kind: 'remove-tap', host: host.name, tap }) as const);
     await step(log, 'reserve', 'make the taps', { undo }, async () => {
@@ -106,6 +117,15 @@ export class LocalDestination implements DestinationHost {
     return step(log, 'reserve', 'start QEMU on the destination', { undo: end }, () =>
       this.#start(order, log, cancel),
     );
+  }
+
+  async #makeDisk(disk: DiskTarget, { spec }: Order, log: OrderLog, cancel: AbortSignal): Promise<void> {
+    const { name: host } = this.host;
+    const undo = [{ kind: 'remove-disk', host, path: disk.path } as const];
+    await step(log, 'reserve', `make an image for disk ${disk.id}`, { undo }, () => {
+      const signal = deadline(`an image on ${host}`, DISK_MS, cancel);
+      return makeTarget(disk, { host, vm: spec.name, migration: log.id }, signal);
+    });
   }
 
   async #start(order: Order, log: OrderLog, cancel: AbortSignal): Promise<Incoming> {
@@ -121,8 +141,11 @@ export class LocalDestination implements DestinationHost {
         await netdevAdd(vm.qemu.monitor, tapProps(nicIds(nic).directNetdev, tap, target.model), { signal });
       }
       await migrateSetCapabilities(vm.qemu.monitor, order.capabilities, { signal });
+      const { source } = order.handOver;
+      const options = { address: host.migrationAddress, migration: log.id, source, tls: host.diskTls };
+      const exports = await openExports(vm.qemu.monitor, order.disks, options, signal);
       const uri = await listen(host, vm, signal);
-      return new LocalIncoming({ vm, uri, order, log, stores: this.#stores });
+      return new LocalIncoming({ vm, uri, exports, order, log, stores: this.#stores });
     } catch (error) {
       await endVm(vm);
       this.#waiting.delete(spec.name);
@@ -134,6 +157,8 @@ export class LocalDestination implements DestinationHost {
     switch (undo.kind) {
       case 'end-destination':
         return this.#end(vm);
+      case 'remove-disk':
+        return dropTarget(undo.path, migration);
       case 'remove-tap':
         return this.host.removeTap(undo.tap);
       case 'release-device':

@@ -6,6 +6,9 @@ import { recordSpec } from '../../hypervisor/qemu/process.ts';
 import { cont, queryMigrate, queryStatus } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationStatus } from '../../hypervisor/qmp/migration-info.ts';
 import type { Ownership } from '../../ownership/store.ts';
+import { takeDisks } from '../../storage/exports.ts';
+import type { DiskExport } from '../../storage/model.ts';
+import { keepTarget } from '../../storage/target.ts';
 import { destinationView } from '../protocol/qemu-view.ts';
 import { waitAfter } from '../run.ts';
 import type { RunningVm } from '../vm.ts';
@@ -36,6 +39,7 @@ export interface IncomingRun {
 export class LocalIncoming implements Incoming {
   readonly vm: RunningVm;
   readonly uri: string;
+  readonly exports: readonly DiskExport[];
   readonly gone: Promise<string>;
   readonly #order: Order;
   readonly #log: OrderLog;
@@ -51,13 +55,15 @@ export class LocalIncoming implements Incoming {
   constructor(options: {
     vm: RunningVm;
     uri: string;
+    exports: readonly DiskExport[];
     order: Order;
     log: OrderLog;
     stores: DestinationStores;
   }) {
-    const { vm, uri, order, log, stores } = options;
+    const { vm, uri, exports, order, log, stores } = options;
     this.vm = vm;
     this.uri = uri;
+    this.exports = exports;
     this.#order = order;
     this.#log = log;
     this.#stores = stores;
@@ -95,6 +101,7 @@ export class LocalIncoming implements Incoming {
       .waitFor('RESUME', { signal: waitAfter('the start of the destination', RUN_MS) })
       .promise.then(({ arrivedMs }) => arrivedMs);
     this.#resumed.catch(() => {}); // told by `running`
+    await takeDisks(monitor, this.#order.disks, this.#log.id, signal);
     this.#told = true;
     try {
       await cont(monitor, { signal });
@@ -133,6 +140,7 @@ export class LocalIncoming implements Incoming {
 
   async settle(): Promise<ReadonlyMap<string, NicSettled>> {
     this.vm.qemu = recordSpec(this.vm.qemu, this.#order.spec);
+    for (const { path } of this.#order.disks) await keepTarget(path, this.#log.id);
     const { settled, spec } = await settleAll(this.#run(), this.#attached?.replayed ?? new Map());
     this.vm.qemu = recordSpec(this.vm.qemu, spec);
     return settled;

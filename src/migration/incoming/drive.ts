@@ -341,8 +341,9 @@ export class Drive {
     const cancel = this.#changed.signal;
     const { state } = this;
     try {
-      const uri = await this.#deps.hands.reserve(this.entry, this.story.log(), cancel);
-      if (state === this.#state) this.story.tell({ kind: 'listening', uri });
+      const listening = await this.#deps.hands.reserve(this.entry, this.story.log(), cancel);
+      if (state === this.#state)
+        this.story.tell({ kind: 'listening', uri: listening.uri, exports: [...listening.exports] });
     } catch (error) {
       if (state !== this.#state || this.#stopped.signal.aborted) return;
       const known = toShadowferryError(error);
@@ -386,7 +387,7 @@ export class Drive {
     if (this.#listening) return;
     const uri = await this.#deps.hands.recoverCopy(this.entry);
     this.#listening = true;
-    this.story.tell({ kind: 'listening', uri });
+    this.story.tell({ kind: 'listening', uri, exports: [] });
   }
 
   /** All that needs the guest and the store, before the coordinator is told that we need it no more. */

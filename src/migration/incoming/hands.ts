@@ -2,6 +2,7 @@
 
 import type { ShadowferryError } from '../../errors.ts';
 import type { MigrationStatus } from '../../hypervisor/qmp/migration-info.ts';
+import type { DiskExport } from '../../storage/model.ts';
 import type { RunLog } from '../run.ts';
 import type { RunningVm } from '../vm.ts';
 import type { IncomingEntry } from './journal.ts';
@@ -12,6 +13,12 @@ export interface QemuLook {
   status: string;
   running: boolean;
   migration: MigrationStatus;
+}
+
+/** Where a QEMU takes a VM. */
+export interface Listening {
+  uri: string;
+  exports: readonly DiskExport[];
 }
 
 /** An entry that was ordered, not only cancelled. */
@@ -33,19 +40,19 @@ export interface IncomingHands {
   refusal(order: OrderText): Promise<ShadowferryError | undefined>;
   /**
    * Claims, taps, a QEMU that waits; what an earlier try left is replaced. Steps are journalled in `log` with their undo.
-   * @returns where QEMU takes the stream
+   * @returns where QEMU takes the stream, and the disks
    */
-  reserve(entry: OrderedEntry, log: RunLog, cancel: AbortSignal): Promise<string>;
+  reserve(entry: OrderedEntry, log: RunLog, cancel: AbortSignal): Promise<Listening>;
   /** What its QEMU says; undefined when there is no process. @throws when it cannot be known */
   look(entry: OrderedEntry): Promise<QemuLook | undefined>;
-  /** `cont`. @throws what QEMU says against it */
+  /** Closes what takes the disks, then `cont`. @throws what QEMU says against it */
   continueVm(entry: OrderedEntry): Promise<void>;
   pauseVm(entry: OrderedEntry): Promise<void>;
   /** Plugs the devices, also where an earlier process had begun to, and waits until the programs have replayed. */
   attach(entry: OrderedEntry, log: RunLog, onCarrier: (nic: string) => void): Promise<AttachedText>;
   /** Compares with the shadows, cleans the guest up, makes the claims the VM's own. @throws what stands against it */
   settle(entry: OrderedEntry, log: RunLog, attached: AttachedText): Promise<SettledText>;
-  /** The claims of the migration become the VM's own. @throws STORE_UNREACHABLE and the like */
+  /** The claims of the migration, and the images of its disks, become the VM's own. @throws STORE_UNREACHABLE and the like */
   keepClaims(entry: OrderedEntry): Promise<void>;
   /** Listens anew for the rest of the memory. @returns where */
   recoverCopy(entry: OrderedEntry): Promise<string>;

@@ -10,6 +10,8 @@ import { recordSpec } from '../../hypervisor/qemu/process.ts';
 import { nicIds } from '../../hypervisor/qemu/spec.ts';
 import { cont, queryMigrate, queryStatus, stop } from '../../hypervisor/qmp/commands.ts';
 import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
+import { takeDisks } from '../../storage/exports.ts';
+import { dropTarget, keepTarget } from '../../storage/target.ts';
 import { attachAll } from '../destination/attach.ts';
 import { type DestinationStores, LocalDestination, listeningAt } from '../destination/local-host.ts';
 import type { IncomingRun } from '../destination/local-incoming.ts';
@@ -18,8 +20,9 @@ import type { JournalStep } from '../journal.ts';
 import { findProgram } from '../reattach.ts';
 import { type RunLog, waitAfter } from '../run.ts';
 import { disconnectVm, findVm, isPlugged, type RunningVm } from '../vm.ts';
+import { unfitPlace } from './disk-places.ts';
 import { errorText } from './error-text.ts';
-import type { HandsEvents, IncomingHands, OrderedEntry, QemuLook } from './hands.ts';
+import type { HandsEvents, IncomingHands, Listening, OrderedEntry, QemuLook } from './hands.ts';
 import type { IncomingJournal } from './journal.ts';
 import type { AttachedText, OrderText, SettledText } from './wire-model.ts';
 
@@ -58,7 +61,7 @@ export class QemuHands implements IncomingHands {
     this.#events = events;
   }
 
-  async refusal({ spec, nics }: OrderText): Promise<ShadowferryError | undefined> {
+  async refusal({ spec, nics, disks }: OrderText): Promise<ShadowferryError | undefined> {
     const devices = this.#host.devices();
     for (const { nic, target } of nics) {
       const { id: value, model, network } = target;
@@ -68,20 +71,21 @@ export class QemuHands implements IncomingHands {
         ...{ field: `devices.${nic.id}`, value, where: this.#host.name, allowed },
       });
     }
-    if (qemuOfDirectory(this.#host.vmDirectory(spec.name)).length === 0) return undefined;
+    if (qemuOfDirectory(this.#host.vmDirectory(spec.name)).length === 0)
+      return unfitPlace(this.#host, { spec, disks });
     const why = `a QEMU of VM "${spec.name}" is still there`;
     return new ShadowferryError('DESTINATION_BUSY', { host: this.#host.name, why });
   }
 
-  async reserve(entry: OrderedEntry, log: RunLog, cancel: AbortSignal): Promise<string> {
+  async reserve(entry: OrderedEntry, log: RunLog, cancel: AbortSignal): Promise<Listening> {
     await this.#end(entry);
     const destination = new LocalDestination(this.#host, this.#stores);
     const incoming = await destination.reserve(entry.order, log, cancel);
     incoming.close(); // we listen ourselves
-    const { vm, uri } = incoming;
+    const { vm, uri, exports } = incoming;
     if (vm === undefined) throw new ShadowferryError('INTERNAL', { why: 'the VM is in no hands' });
     this.#hold(entry.id, vm, false);
-    return uri;
+    return { uri, exports };
   }
 
   async look(entry: OrderedEntry): Promise<QemuLook | undefined> {
@@ -107,7 +111,9 @@ export class QemuHands implements IncomingHands {
 
   async continueVm(entry: OrderedEntry): Promise<void> {
     const { monitor } = (await this.#need(entry)).vm.qemu;
-    await cont(monitor, { signal: deadline('the start of the VM', MONITOR_MS) });
+    const signal = deadline('the start of the VM', MONITOR_MS);
+    await takeDisks(monitor, entry.order.disks, entry.id, signal);
+    await cont(monitor, { signal });
   }
 
   async pauseVm(entry: OrderedEntry): Promise<void> {
@@ -154,8 +160,9 @@ export class QemuHands implements IncomingHands {
     return { nics: Object.fromEntries(nics) };
   }
 
-  async keepClaims({ order }: OrderedEntry): Promise<void> {
+  async keepClaims({ id, order }: OrderedEntry): Promise<void> {
     const { ownership } = this.#stores;
+    for (const { path } of order.disks) await keepTarget(path, id);
     for (const { target } of order.nics)
       await ownership.claimDevice({ host: this.#host.name, device: target.id, vm: order.spec.name });
   }
@@ -182,6 +189,7 @@ export class QemuHands implements IncomingHands {
         if (each.kind === 'release-device')
           whole = false; // done by `release`, once the store answers
         else if (each.kind === 'remove-tap') await this.#host.removeTap(each.tap);
+        else if (each.kind === 'remove-disk') await dropTarget(each.path, entry.id);
       }
       if (whole) this.#tookBack(entry.id, seq);
     }

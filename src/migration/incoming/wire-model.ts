@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { NicSpec, VmSpec, Wanted } from '../../hypervisor/qemu/spec.ts';
 import { DeviceIdentity, NetShadow } from '../../shadow/net/model.ts';
 import { OperationSet, ReplayPlan } from '../../shadow/net/plan-model.ts';
+import { DiskExport, DiskTarget } from '../../storage/model.ts';
 import { HandOverText } from '../protocol/messages.ts';
 import { Limits } from '../request.ts';
 
@@ -28,6 +29,7 @@ export const OrderText = z.object({
   handOver: HandOverText,
   spec: VmSpec,
   nics: z.array(NicMoveText).max(8),
+  disks: z.array(DiskTarget).max(8).default([]),
   capabilities: z.record(z.string(), z.boolean()),
   limits: Limits,
   persist: z.boolean(),
@@ -122,7 +124,10 @@ export type SettledText = z.infer<typeof SettledText>;
 export const Telling = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('state'), state: StateText, reason: z.string() }),
   /** Its QEMU takes the stream here; anew, when the link broke in post-copy. */
-  z.object({ kind: z.literal('listening'), uri: z.string() }),
+  z.object({
+    ...{ kind: z.literal('listening'), uri: z.string() },
+    exports: z.array(DiskExport).max(8).default([]),
+  }),
   /** The vCPUs run, since `atMs`. */
   z.object({ kind: z.literal('running') }),
   z.object({ kind: z.literal('mark'), name: z.string(), nic: z.string().optional() }),

@@ -123,7 +123,7 @@ export class FakeHands implements IncomingHands {
         });
       this.machine.taps = true;
       this.machine.qemu = { status: 'inmigrate', running: false, migration: 'none' };
-      return 'tcp:192.0.2.2:4444';
+      return { uri: 'tcp:192.0.2.2:4444', exports: [] };
     });
   }
 

@@ -14,6 +14,7 @@ import type { Incoming } from '../destination/destination.ts';
 import type { ProgressEvent } from '../events.ts';
 import type { Phase } from '../machine.ts';
 import { decide, type Run, step } from '../run.ts';
+import type { DiskCopies } from './disks.ts';
 import type { Preflight } from './preflight.ts';
 
 const SAMPLE_MS = 100;
@@ -34,6 +35,7 @@ export function progressOf(
     elapsed > 0 && previous ? Math.max(0, ((ram.transferred - previous.transferred) * 1000) / elapsed) : 0;
   const dirtyRateBps = ram['dirty-pages-rate'] * ram['page-size'];
   const closing = rateBps - dirtyRateBps;
+  const etaMs = ram.remaining === 0 ? 0 : closing > 0 ? (ram.remaining * 1000) / closing : null;
   return {
     type: 'progress',
     atMs,
@@ -44,8 +46,10 @@ export function progressOf(
     rateBps,
     dirtyRateBps,
     round: ram['dirty-sync-count'],
-    etaMs: ram.remaining === 0 ? 0 : closing > 0 ? (ram.remaining * 1000) / closing : null,
+    etaMs,
     reason,
+    // the disks are on both sides when memory begins to move
+    residual: { bytes: ram.remaining, etaMs },
   };
 }
 
@@ -115,7 +119,12 @@ async function supervise(run: Run, preflight: Preflight, signal: AbortSignal): P
   });
 }
 
-export async function copy(run: Run, preflight: Preflight, incoming: Incoming): Promise<void> {
+export async function copy(
+  run: Run,
+  preflight: Preflight,
+  incoming: Incoming,
+  disks: Pick<DiskCopies, 'failure'>,
+): Promise<void> {
   const { monitor } = run.source.qemu;
   const options = { undo: [{ kind: 'cancel-copy' } as const], critical: preflight.continuity !== 'bridge' };
   await step(run, 'copy', 'copy memory', options, async () => {
@@ -140,7 +149,12 @@ export async function copy(run: Run, preflight: Preflight, incoming: Incoming): 
     );
     watched.catch(() => {});
     try {
-      const event = await Promise.race([paused.promise, lost, watched.then(() => paused.promise)]);
+      const event = await Promise.race([
+        paused.promise,
+        lost,
+        disks.failure,
+        watched.then(() => paused.promise),
+      ]);
       const status = String(event.data.status);
       if (status !== 'pre-switchover') throw failure(await queryMigrate(monitor), status);
       run.timeline.mark('source paused', event.arrivedMs);

@@ -12,6 +12,8 @@ import type { DeviceIdentity, NetShadow } from '../../shadow/net/model.ts';
 import { chooseContinuity, planReplay, takesNoBond } from '../../shadow/net/plan.ts';
 import { Continuity, type ReplayPlan } from '../../shadow/net/plan-model.ts';
 import { withWanted } from '../../shadow/net/wanted.ts';
+import type { DiskMove } from '../../storage/model.ts';
+import { planDisks } from '../disks.ts';
 import { type Knowledge, knowledgeOf, planOptions, unknownText } from '../knowledge.ts';
 import { refuseLosses, trafficWarnings } from '../losses.ts';
 import { decide, type NicMove, nicStep, type Run, step, waitBefore, warn } from '../run.ts';
@@ -41,6 +43,8 @@ export interface Preflight {
   nics: readonly NicPreflight[];
   /** The least that any NIC has. */
   continuity: Continuity;
+  /** Those that move, in the order of the spec. */
+  disks: readonly DiskMove[];
   strategy: 'precopy' | 'postcopy';
   postcopyAllowed: boolean;
   postcopyPreempt: boolean;
@@ -207,6 +211,7 @@ export async function preflight(run: Run): Promise<Preflight> {
   const nics = await together(run.nics, (move) => nicPreflight(run, move, asking, signal));
   const guest = await asking;
   const postcopy = await askPostcopy(run, signal);
+  const disks = await planDisks(run, signal);
   const continuity = leastContinuity(nics.map((nic) => nic.continuity));
   const strategy = strategyFor(run, continuity, postcopy);
   const postcopyAllowed = run.request.strategy !== 'precopy' && postcopy.supported;
@@ -215,6 +220,7 @@ export async function preflight(run: Run): Promise<Preflight> {
     guest,
     nics,
     continuity,
+    disks,
     strategy,
     postcopyAllowed,
     postcopyPreempt: postcopy.preempt,

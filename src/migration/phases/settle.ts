@@ -3,6 +3,7 @@ import { ShadowferryError } from '../../errors.ts';
 import { queryMigrate } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
 import type { Incoming, NicSettled } from '../destination/destination.ts';
+import { leaveDisks } from '../disks.ts';
 import { type Run, step, waitAfter } from '../run.ts';
 import { endVm } from '../vm.ts';
 import { watchProgress } from './copy.ts';
@@ -51,6 +52,7 @@ export async function settle(run: Run, incoming: Incoming): Promise<Settled> {
   const memory = await step(run, 'settle', 'drain the source', {}, () => drain(run));
   await step(run, 'settle', CLEAN, {}, async () => {
     await endVm(source);
+    leaveDisks(source.qemu.spec, { id: run.id, destination: run.destination.name }, run.request.oldDisks);
     const vm = source.qemu.spec.name;
     for (const { nic, target } of run.nics) {
       await run.ownership.releaseDevice({ host: source.host.name, device: nic.direct.device, vm });

@@ -6,6 +6,7 @@ import type { Ownership } from '../../ownership/store.ts';
 import type { Incoming } from '../destination/destination.ts';
 import { sourceView } from '../protocol/qemu-view.ts';
 import { type Run, step, waitAfter, waitBefore } from '../run.ts';
+import type { DiskCopies } from './disks.ts';
 
 const LOAD_MS = 60_000;
 const RUN_MS = 30_000;
@@ -51,12 +52,19 @@ async function vote(run: Run, incoming: Incoming): Promise<void> {
   run.timeline.mark('destination loaded');
 }
 
-export async function switchover(run: Run, incoming: Incoming, commit: Commit): Promise<void> {
+export async function switchover(
+  run: Run,
+  incoming: Incoming,
+  disks: Pick<DiskCopies, 'finish'>,
+  commit: Commit,
+): Promise<void> {
   if (run.confirm !== undefined) {
     await step(run, 'switchover', 'wait for the user', {}, run.confirm);
   }
   await step(run, 'switchover', 'hand over', { critical: true }, async () => {
     run.cancel.throwIfAborted();
+    // before the rest is sent: a destination that has loaded all is one that has the disks
+    await disks.finish();
     await vote(run, incoming);
     run.cancel.throwIfAborted();
     const owned = await commit();

@@ -4,6 +4,7 @@ import { ShadowferryError } from '../../errors.ts';
 import { directNics } from '../../hypervisor/qemu/spec.ts';
 import { cont, migrate, stop } from '../../hypervisor/qmp/commands.ts';
 import { stopAnswering } from '../absence.ts';
+import { leaveDisks } from '../disks.ts';
 import { endCopy } from '../end-copy.ts';
 import { NOTE } from '../history.ts';
 import { PROTOCOL_MS } from '../protocol/messages.ts';
@@ -12,6 +13,7 @@ import type { SourceDecision } from '../protocol/source-recovery.ts';
 import { Limits } from '../request.ts';
 import { type Rollback, rollBack } from '../rollback.ts';
 import { nicStepName, programDirectory, type RunLog } from '../run.ts';
+import { isDestinationUndo } from '../undo.ts';
 import { endVm, isPlugged, type RunningVm } from '../vm.ts';
 import { type Eyes, isOpen, isThere } from './look.ts';
 import type { RecoveryDependencies } from './model.ts';
@@ -70,8 +72,7 @@ async function undoThere({ looker, deps, left, handOver }: Acting): Promise<void
   for (const { seq, undo } of looker.steps.filter((step) => isOpen(step) && isThere(step)).reverse()) {
     try {
       for (const each of undo.toReversed())
-        if (each.kind === 'end-destination' || each.kind === 'remove-tap' || each.kind === 'release-device')
-          await deps.destination.undo(of, each);
+        if (isDestinationUndo(each)) await deps.destination.undo(of, each);
       deps.journal.end(looker.entry.id, seq, 'undone');
     } catch (error) {
       left.push(`step ${seq}: ${error instanceof Error ? error.message : String(error)}`);
@@ -87,6 +88,7 @@ async function discard(acting: Acting): Promise<void> {
     await stopAnswering({ source: vm, destination: acting.deps.destination }, { nic }).catch(() => {});
   acting.looker.vm = undefined;
   await endVm(vm);
+  leaveDisks(vm.qemu.spec, acting.handOver, acting.looker.request?.oldDisks ?? 'keep');
 }
 
 async function release({ deps, handOver: { vm } }: Acting): Promise<void> {

@@ -12,7 +12,7 @@ import { type SourceView, sourceView } from '../protocol/qemu-view.ts';
 import { type HandOver, type Standing, standingOf } from '../protocol/record.ts';
 import type { PeerState, SourceFacts } from '../protocol/source-recovery.ts';
 import { MigrationRequest } from '../request.ts';
-import type { Undo } from '../undo.ts';
+import { isDestinationUndo } from '../undo.ts';
 import { disconnectVm, findVm, type RunningVm } from '../vm.ts';
 import type { RecoveryDependencies } from './model.ts';
 
@@ -31,16 +31,12 @@ export const StateText = z.discriminatedUnion('kind', [
   }),
 ]);
 
-/** Steps about the destination; those about the guest are all others. */
-const THERE: readonly Undo['kind'][] = ['end-destination', 'remove-tap', 'release-device'];
-
 /** Whether a step may still have to be taken back. */
 export const isOpen = ({ status, undo }: Pick<JournalStep, 'status' | 'undo'>): boolean =>
   undo.length > 0 && status !== 'undone' && status !== 'undo-failed';
 
 /** Whether all of a step's undo is done on the destination, for which no VM is needed. */
-export const isThere = ({ undo }: Pick<JournalStep, 'undo'>): boolean =>
-  undo.every(({ kind }) => THERE.includes(kind));
+export const isThere = ({ undo }: Pick<JournalStep, 'undo'>): boolean => undo.every(isDestinationUndo);
 
 const MONITOR_MS = 10_000;
 

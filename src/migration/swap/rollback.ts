@@ -62,6 +62,8 @@ async function perform(run: SwapRun, undo: Undo): Promise<void> {
     case 'give-interface-back':
       return undoTelling(run, site.shell, undo.nic);
     case 'remove-tap': // belongs to migrations, as these do
+    case 'remove-disk':
+    case 'stop-mirror':
     case 'end-destination':
     case 'cancel-copy':
       return;
