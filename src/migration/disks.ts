@@ -1,5 +1,6 @@
 /** The disks of a VM that go over with it: planned in preflight, and left behind at the end. */
 import { formatBytes } from '../base/units.ts';
+import { reasonOf } from '../errors.ts';
 import type { DiskSpec, VmSpec } from '../hypervisor/qemu/spec.ts';
 import { planMoves, targetPaths } from '../storage/checks.ts';
 import { leaveBehind, type OldDisk } from '../storage/left-behind.ts';
@@ -48,13 +49,23 @@ export function movedDisks(disks: readonly DiskSpec[], moves: readonly DiskMove[
   });
 }
 
-/** The source's images are out of date now: they are marked as that, or removed. Repeating it does no harm. */
+/**
+ * The source's images are out of date now: they are marked as that, or removed. Repeating it does no harm.
+ * @returns what did not work, a sentence each: the VM has its disks on the destination all the same
+ */
 export function leaveDisks(
   { name, disks }: Pick<VmSpec, 'name' | 'disks'>,
   { id: migration, destination: to }: Pick<HandOver, 'id' | 'destination'>,
   policy: OldDisk,
-): void {
+): string[] {
   const at = new Date().toISOString();
-  for (const disk of disks)
-    if (disk.storage === 'moves') leaveBehind(disk, policy, { vm: name, disk: disk.id, migration, to, at });
+  return disks.flatMap((disk) => {
+    if (disk.storage !== 'moves') return [];
+    try {
+      leaveBehind(disk, policy, { vm: name, disk: disk.id, migration, to, at });
+      return [];
+    } catch (error) {
+      return [`the old image of disk ${disk.id} stays as it is at ${disk.path}: ${reasonOf(error)}`];
+    }
+  });
 }

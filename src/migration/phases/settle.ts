@@ -4,7 +4,7 @@ import { queryMigrate } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
 import type { Incoming, NicSettled } from '../destination/destination.ts';
 import { leaveDisks } from '../disks.ts';
-import { type Run, step, waitAfter } from '../run.ts';
+import { type Run, step, waitAfter, warn } from '../run.ts';
 import { endVm } from '../vm.ts';
 import { watchProgress } from './copy.ts';
 
@@ -52,7 +52,8 @@ export async function settle(run: Run, incoming: Incoming): Promise<Settled> {
   const memory = await step(run, 'settle', 'drain the source', {}, () => drain(run));
   await step(run, 'settle', CLEAN, {}, async () => {
     await endVm(source);
-    leaveDisks(source.qemu.spec, { id: run.id, destination: run.destination.name }, run.request.oldDisks);
+    const about = { id: run.id, destination: run.destination.name };
+    for (const text of leaveDisks(source.qemu.spec, about, run.request.oldDisks)) warn(run, text);
     const vm = source.qemu.spec.name;
     for (const { nic, target } of run.nics) {
       await run.ownership.releaseDevice({ host: source.host.name, device: nic.direct.device, vm });

@@ -12,7 +12,7 @@ import { commitAttempt, type HandOver } from '../protocol/record.ts';
 import type { SourceDecision } from '../protocol/source-recovery.ts';
 import { Limits } from '../request.ts';
 import { type Rollback, rollBack } from '../rollback.ts';
-import { nicStepName, programDirectory, type RunLog } from '../run.ts';
+import { nicStepName, programDirectory, type RunLog, warn } from '../run.ts';
 import { isDestinationUndo } from '../undo.ts';
 import { endVm, isPlugged, type RunningVm } from '../vm.ts';
 import { type Eyes, isOpen, isThere } from './look.ts';
@@ -88,7 +88,8 @@ async function discard(acting: Acting): Promise<void> {
     await stopAnswering({ source: vm, destination: acting.deps.destination }, { nic }).catch(() => {});
   acting.looker.vm = undefined;
   await endVm(vm);
-  leaveDisks(vm.qemu.spec, acting.handOver, acting.looker.request?.oldDisks ?? 'keep');
+  const { oldDisks = 'keep' } = acting.looker.request ?? {};
+  for (const text of leaveDisks(vm.qemu.spec, acting.handOver, oldDisks)) warn(acting.log, text);
 }
 
 async function release({ deps, handOver: { vm } }: Acting): Promise<void> {
