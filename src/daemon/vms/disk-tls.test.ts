@@ -28,7 +28,8 @@ async function qemu(t: TestContext, directory: string, name: string, words: read
     QEMU,
     [
       ...['-M', 'none', '-accel', 'tcg', '-nodefaults', '-display', 'none', '-S', ...words],
-      ...['-blockdev', node, '-qmp', `unix:${path},server=on,wait=off`],
+      ...['-blockdev', node, '-blockdev', 'driver=raw,node-name=top-d,file=disk-d'],
+      ...['-qmp', `unix:${path},server=on,wait=off`],
     ],
     { stdio: ['ignore', 'ignore', 'ignore'] },
   );
