@@ -178,6 +178,11 @@ describe('a killed QEMU', () => {
     assert.match(verdict.exception ?? '', /ran the VM/);
   });
 
+  test('does not excuse a migration that is stuck where the VM lives', () => {
+    const { migration } = ended;
+    assert.match(problems({ killed, spans, migration }).join(), /is stuck/);
+  });
+
   test('must still be explained, and leave nothing where the VM did not run', () => {
     assert.match(problems({ ...ended, explanation: undefined }).join(), /does not explain/);
     const left = { a: CLEAN, b: { ...CLEAN, taps: ['sfd1'] } };

@@ -116,11 +116,12 @@ function leftovers(seen: Observation, home: HostName | undefined): string[] {
   return problems;
 }
 
-function aboutJournal({ migration, explanation }: Observation, exception: string | undefined): string[] {
+/** @param mayEnd the VM ended, and was allowed to: only then may its migration be stuck */
+function aboutJournal({ migration, explanation }: Observation, mayEnd: boolean): string[] {
   if (migration === undefined) return ['no journal knows of the migration'];
   const problems: string[] = [];
   if (migration.ending === null) problems.push('the migration has not ended');
-  if (migration.ending === 'stuck' && exception === undefined) problems.push('the migration is stuck');
+  if (migration.ending === 'stuck' && !mayEnd) problems.push('the migration is stuck');
   if (explanation === undefined || explanation.lines === 0 || explanation.summary === '')
     problems.push('the journal does not explain it');
   return problems;
@@ -142,7 +143,7 @@ export function judge(seen: Observation): Verdict {
       const { illness } = seen.hosts[host];
       return illness === undefined ? [] : [`the daemon of ${host} is not well: ${illness}`];
     }),
-    ...aboutJournal(seen, exception),
+    ...aboutJournal(seen, copy === undefined && exception !== undefined),
   ];
   return {
     survived: problems.length === 0,
