@@ -12,6 +12,8 @@ import type { VmRegistry } from './registry.ts';
 import type { Slot, Slots } from './slots.ts';
 
 const STORE_MS = 5_000;
+/** A start waits so long for the store, which answers in milliseconds or is away; then it is asked again later. */
+const START_MS = 1_000;
 const PAUSE_MS = 5_000;
 /** A QEMU whose monitor does not answer is asked often, and not long, as nobody else can work with the VM meanwhile. */
 const FIND_MS = 1_000;
@@ -27,7 +29,7 @@ export interface RecordKeeperOptions {
   againMs?: number;
 }
 
-const inTime = () => deadline('the ownership store', STORE_MS);
+const inTime = (ms = STORE_MS) => deadline('the ownership store', ms);
 
 export class RecordKeeper {
   readonly #options: RecordKeeperOptions;
@@ -45,10 +47,13 @@ export class RecordKeeper {
     clearTimeout(this.#again);
   }
 
-  /** Holds VMs against their records, and frees what is claimed for those that do not run; later where that is not possible now. */
+  /**
+   * Holds VMs against their records, and frees what is claimed for those that do not run; later where that is not
+   * possible now: VMs run on meanwhile, and none is started without its record.
+   */
   async ask(names: readonly string[]): Promise<void> {
     for (const name of names) this.#unasked.add(name);
-    await this.#askStore();
+    await this.#askStore(START_MS);
   }
 
   /** Asks again after a while, about a VM too where one is named. */
@@ -71,11 +76,11 @@ export class RecordKeeper {
     }
   }
 
-  async #askStore(): Promise<void> {
+  async #askStore(limitMs = STORE_MS): Promise<void> {
     if (this.#closed) return;
     const { ownership, registry, host } = this.#options;
     try {
-      const records = new Map((await ownership.list(inTime())).map((record) => [record.vm, record]));
+      const records = new Map((await ownership.list(inTime(limitMs))).map((record) => [record.vm, record]));
       for (const name of [...this.#unasked]) {
         this.#unasked.delete(name);
         // a migration that was taken up meanwhile judges by itself
