@@ -18,7 +18,7 @@ import { MemoryVersion } from '../wire/memory-version.ts';
 import { type Chunk, ChunkPool } from './chunks.ts';
 import type { HashPool } from './hash-pool.ts';
 import { KIND, type Offer, parseOffer, readNumber } from './kinds.ts';
-import { pack } from './packing.ts';
+import { FREE_BYTES, pack } from './packing.ts';
 import { readSocket } from './read-socket.ts';
 import type { SourceReport } from './report.ts';
 
@@ -194,7 +194,7 @@ export class SourceRelay {
     });
     const number = this.#frames++;
     this.#plans.set(number, plan);
-    const payload = await pack(printFrame(plan), this.#options.zstd);
+    const payload = await pack(printFrame(plan, false, FREE_BYTES), this.#options.zstd);
     await this.#link.send(KIND.memory, payload, {
       onTaken: () => {
         this.#plans.delete(number);
@@ -259,7 +259,7 @@ export class SourceRelay {
     this.#sentAgain += 1;
     if (this.#sentAgain >= MOST_DAMAGED) this.#encoder?.distrust();
     // room or not: nothing else is taken until it has come
-    await this.#link.send(KIND.again, await pack(printFrame(plan, true), this.#options.zstd), {
+    await this.#link.send(KIND.again, await pack(printFrame(plan, true, FREE_BYTES), this.#options.zstd), {
       urgent: true,
     });
   }

@@ -1,8 +1,6 @@
 /** Bytes of frames: written as needed, read with every bound checked. */
 import { ShadowferryError } from '../../../errors.ts';
 
-const FIRST_BYTES = 64 * 1024;
-
 /** What the other end said cannot be. */
 export function nonsense(why: string): ShadowferryError {
   return new ShadowferryError('TRANSFER_PROTOCOL', { why });
@@ -13,10 +11,13 @@ export class ByteWriter {
   #length = 0;
   readonly #max: number;
 
-  /** @param max more bytes than that are nonsense */
-  constructor(max: number) {
+  /**
+   * @param max more bytes than that are nonsense
+   * @param expected bytes that it will probably be: growing costs a copy, and the garbage collector's time
+   */
+  constructor(max: number, expected: number) {
     this.#max = max;
-    this.#bytes = Buffer.allocUnsafe(Math.min(max, FIRST_BYTES));
+    this.#bytes = Buffer.allocUnsafeSlow(Math.min(max, expected));
   }
 
   get length(): number {

@@ -4,7 +4,7 @@ import { FLAG, MAX_BLOCKS, PAGE_BYTES } from '../stream/format.ts';
 import { pageHeader, writePageWord } from '../stream/page-header.ts';
 import type { RamBlock } from '../stream/parser.ts';
 import { ByteReader, ByteWriter, nonsense } from './bytes.ts';
-import { MAX_EXPANSION, MAX_OPS, OP, RECENT_PAGES } from './ops.ts';
+import { MAX_EXPANSION, MAX_OPS, OP, RECENT_PAGES, USUAL_EXPANSION } from './ops.ts';
 
 /** Where pages come from that are named and not sent. */
 export interface KnownPages {
@@ -70,7 +70,7 @@ export class Decoder {
 
 /** One frame; what it changes counts only when all of it could be read. */
 class Expansion {
-  readonly out = new ByteWriter(MAX_EXPANSION);
+  readonly out = new ByteWriter(MAX_EXPANSION, USUAL_EXPANSION);
   readonly parts: Part[] = [];
   readonly newBlocks: RamBlock[] = [];
   /** Pages that are kept for a while: by their place, where in the output they begin. */

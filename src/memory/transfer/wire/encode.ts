@@ -153,9 +153,27 @@ export class Encoder {
   }
 }
 
-/** The bytes of a frame. `plain`: what the receiver's store was to give is sent after all. */
-export function printFrame(plan: FramePlan, plain = false): Buffer {
-  const out = new ByteWriter(MAX_PAYLOAD);
+/** More than any operation takes without its content. */
+const OP_BYTES = 300;
+
+function expectedBytes(plan: FramePlan): number {
+  let bytes = 0;
+  for (const op of plan) {
+    bytes += OP_BYTES;
+    if (op.kind === 'bytes') bytes += op.to - op.from;
+    if (op.kind === 'pages' || op.kind === 'same') bytes += op.contents.length * PAGE_BYTES;
+  }
+  return bytes;
+}
+
+/**
+ * The bytes of a frame.
+ * @param plain what the receiver's store was to give is sent after all
+ * @param free bytes before it, for the caller
+ */
+export function printFrame(plan: FramePlan, plain = false, free = 0): Buffer {
+  const out = new ByteWriter(MAX_PAYLOAD, free + expectedBytes(plan));
+  out.room(free);
   for (const op of plan) {
     switch (op.kind) {
       case 'bytes':

@@ -27,6 +27,9 @@ export const RECENT_PAGES = 4096;
 /** Bytes of the stream that one frame may stand for. */
 export const MAX_EXPANSION = 1024 * 1024;
 
+/** What one usually stands for: a chunk that was read at once, and a page that began before it. */
+export const USUAL_EXPANSION = 272 * 1024;
+
 /** Bytes of a frame. */
 export const MAX_PAYLOAD = MAX_EXPANSION + 64 * 1024;
 
