@@ -1,6 +1,5 @@
 /** A QEMU with a guest that only writes memory, which lies in a file, so that it can be looked at from outside. */
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   identify,
@@ -23,6 +22,8 @@ export interface BareOptions {
 }
 
 const END_MS = 10_000;
+/** Post-copy takes shared memory only on a file system of memory. */
+const SHARED_DIRECTORY = '/dev/shm';
 
 export class BareQemu {
   readonly directory: string;
@@ -39,7 +40,7 @@ export class BareQemu {
 
   /** Starts it with its vCPU stopped. */
   static async start({ binary, memoryMiB, disk, incoming, machine, signal }: BareOptions): Promise<BareQemu> {
-    const directory = mkdtempSync(join(tmpdir(), 'shadowferry-bare-'));
+    const directory = mkdtempSync(join(SHARED_DIRECTORY, 'shadowferry-bare-'));
     const memory = join(directory, 'memory');
     const child = spawnDetached(
       [

@@ -22,7 +22,8 @@ export interface TwoHostsOptions {
   memoryMiB: number;
   /** Unlike pages that it has from the start, MiB. */
   dataMiB: number;
-  writer: WriterOptions;
+  /** What its guest does; left out, it never runs. */
+  writer?: WriterOptions;
   machine: string;
 }
 
@@ -55,10 +56,11 @@ export class TwoHosts {
   /** Starts the VM on host a, and waits until it writes. */
   static async start(options: TwoHostsOptions, signal: AbortSignal): Promise<TwoHosts> {
     const directory = mkdtempSync(join(tmpdir(), 'shadowferry-transfer-'));
-    writeWriterDisk(join(directory, 'disk'), options.writer);
+    writeWriterDisk(join(directory, 'disk'), options.writer ?? { bytes: 4, pace: 1 });
     const vm = await BareQemu.start(bareOptions(directory, options, 0, false, signal));
     const made = new TwoHosts(directory, options, vm);
     for (let n = 0; n < options.dataMiB; n++) made.write(n);
+    if (options.writer === undefined) return made;
     await cont(vm.monitor);
     await made.untilWrites(signal);
     return made;
@@ -114,10 +116,15 @@ export class TwoHosts {
     }
   }
 
-  /** The VM runs where it is now; what was left of it elsewhere ends. */
-  async goOn(signal: AbortSignal): Promise<void> {
+  /** What was left of the VM where it was is not needed any more. */
+  async leave(): Promise<void> {
     await this.#left?.end();
     this.#left = undefined;
+  }
+
+  /** The VM runs where it is now; what was left of it elsewhere ends. */
+  async goOn(signal: AbortSignal): Promise<void> {
+    await this.leave();
     await cont(this.#vm.monitor);
     await this.untilWrites(signal);
   }
