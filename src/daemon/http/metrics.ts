@@ -8,6 +8,8 @@ export interface Metrics {
   durations: Histogram<'operation'>;
   refused: Counter<'code'>;
   streams: Gauge;
+  /** Requests that wait to be let in. */
+  waiting: Gauge;
   streamsDropped: Counter;
   events: Counter<'type'>;
   leftovers: Counter<'what' | 'fate'>;
@@ -42,6 +44,11 @@ export function makeMetrics(about: { version: string; host: string }): Metrics {
       name: 'shadowferry_api_errors_total',
       help: 'Answers that were problems, by code',
       labelNames: ['code'],
+      registers,
+    }),
+    waiting: new Gauge({
+      name: 'shadowferry_api_requests_waiting',
+      help: 'Requests that wait to be let in: for their turn, or while a VM is handed over',
       registers,
     }),
     streams: new Gauge({

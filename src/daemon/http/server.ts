@@ -263,6 +263,7 @@ export async function makeApp(options: AppOptions) {
     ...view('/metrics', 'metrics'),
     handler: async (_request, reply) => {
       metrics.streams.set(hub.readers);
+      metrics.waiting.set(gate.waiting);
       return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
     },
   });
