@@ -7,10 +7,11 @@ import { type Bench, parseOptions, runBench } from './bench.ts';
 import { daemon } from './daemon.ts';
 import { outage } from './outage.ts';
 import { passive } from './passive.ts';
+import { pool } from './pool.ts';
 import { several } from './several.ts';
 import { swap } from './swap.ts';
 
-const BENCHES: readonly Bench[] = [outage, several, passive, swap, daemon];
+const BENCHES: readonly Bench[] = [outage, several, passive, swap, daemon, pool];
 
 async function main([name, ...args]: readonly string[]): Promise<void> {
   process.env.PATH = pathWithSystemDirectories(process.env.PATH ?? '');

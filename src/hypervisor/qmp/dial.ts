@@ -27,7 +27,8 @@ export async function dial(path: string, signal: AbortSignal): Promise<Socket> {
   }
 }
 
-function dialOnce(path: string, signal: AbortSignal): Promise<Socket> {
+/** `dial` without trying again. @throws the system's error */
+export function dialOnce(path: string, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ path });
     const onAbort = () =>

@@ -141,7 +141,8 @@ export function switchedBack(catalog: Catalog, volume: Volume, old: Extent, live
     volume.holder === undefined || use === undefined
       ? undefined
       : { ...volume.holder, qemu: { ...use, node: live.from } };
-  const back = { ...volume, ...old, ...(holder === undefined ? {} : { holder }) };
+  const { offset, size } = old;
+  const back = { ...volume, offset, size, ...(holder === undefined ? {} : { holder }) };
   return { ...replaced(catalog, back), move: null };
 }
 

@@ -1,5 +1,5 @@
 /** Takes a move that a crash cut short to its end or back, by what the catalog says of it. */
-import { settled } from './changes.ts';
+import { settled, switchedBack } from './changes.ts';
 import type { Copying, Leaving, LiveMove, QemuUse, Volume } from './model.ts';
 import { Pace } from './pace.ts';
 import type { Pool } from './pool.ts';
@@ -31,8 +31,10 @@ async function backFrom(pool: Pool, move: Copying, volume: Volume | undefined, l
 
 async function forwardFrom(pool: Pool, move: Leaving, volume: Volume | undefined, live: LiveRecovery) {
   const there = use(volume);
-  if (there !== undefined) await live.takeForward(there.volume, there.use, move.live);
-  await pool.commit(settled(pool.catalog));
+  const end = there && (await live.takeForward(there.volume, there.use, move.live));
+  const stayed = end === 'stayed' && volume !== undefined;
+  await pool.commit(stayed ? switchedBack(pool.catalog, volume, move.old, move.live) : settled(pool.catalog));
+  return stayed;
 }
 
 /**
@@ -55,7 +57,8 @@ export async function recover(pool: Pool, live: LiveRecovery, signal: AbortSigna
         reason: `${name} was between two overlapping places; it is in the new one`,
       };
     case 'leaving':
-      await forwardFrom(pool, move, volume, live);
+      if (await forwardFrom(pool, move, volume, live))
+        return { action: 'back', reason: `the QEMU of ${name} did not leave the old place; it is there` };
       return { action: 'forward', reason: `${name} was in its new place already; the old one is free` };
   }
 }

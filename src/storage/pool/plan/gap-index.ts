@@ -69,6 +69,13 @@ export class GapIndex {
     return this.#lists.at(-1)?.at(-1);
   }
 
+  /** The smallest gap of at least `size`, the lowest of equal ones; undefined when there is none. */
+  best(size: number): Gap | undefined {
+    const wanted = { size, offset: Number.NEGATIVE_INFINITY };
+    const list = this.#lists[this.#listOf(wanted)] ?? [];
+    return list[place(list, wanted)];
+  }
+
   /** Gaps of at least `size`, the smallest first. */
   *from(size: number): Generator<Gap> {
     const wanted = { size, offset: Number.NEGATIVE_INFINITY };

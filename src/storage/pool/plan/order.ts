@@ -31,6 +31,13 @@ export class Order {
     if (before !== undefined) this.gaps.add(this.gapAfter(before));
   }
 
+  /** All volumes, by their present offsets. */
+  nodes(): Node[] {
+    const nodes: Node[] = [];
+    for (let node = this.first; node !== undefined; node = node.after) nodes.push(node);
+    return nodes;
+  }
+
   gapBefore(node: Node): Gap {
     const offset =
       node.before === undefined ? this.#space.start : node.before.offset + node.before.piece.size;
