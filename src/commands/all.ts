@@ -11,6 +11,7 @@ import { registerLab } from './lab.ts';
 import { registerMigrate } from './migrate.ts';
 import { registerMigrations } from './migrations.ts';
 import { registerPki } from './pki.ts';
+import { registerPool } from './pool.ts';
 import { registerShadow } from './shadow.ts';
 import { registerSwap } from './swap.ts';
 import { registerToken } from './token.ts';
@@ -30,6 +31,7 @@ export function registerAll(program: Command): void {
   registerShadow(program);
   registerDaemon(program);
   registerPki(program);
+  registerPool(program);
   registerToken(program);
   registerVm(program);
 }

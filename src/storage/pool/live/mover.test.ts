@@ -28,12 +28,14 @@ async function setUp(t: TestContext) {
   const volume = await pool.allocate('vm', 8 * MIB);
   await pool.device.write(volume.offset, Buffer.alloc(volume.size, 255)); // zeros would be copied at once
   const qemu = await TestQemu.start(directory, pool, 'vm');
+  const writer = new Writer(qemu.nbd, volume.size);
   t.after(async () => {
+    writer.kill();
     await qemu.kill();
     await pool.close().catch(() => {});
     rmSync(directory, { recursive: true });
   });
-  return { pool, qemu, volume, directory };
+  return { pool, qemu, volume, writer };
 }
 
 /** Free room of `size` bytes at the end of the pool. */
@@ -48,8 +50,7 @@ async function writes(writer: Writer, count: number): Promise<void> {
 
 describe('a volume that a QEMU has open', { skip }, () => {
   it('is moved under a writer, who notices nothing and loses nothing; no other byte of the pool changes', async (t) => {
-    const { pool, qemu, volume } = await setUp(t);
-    const writer = new Writer(qemu.nbd, volume.size);
+    const { pool, qemu, volume, writer } = await setUp(t);
     const running = writer.run();
     await writes(writer, 20);
     const done: number[] = [];
@@ -73,8 +74,7 @@ describe('a volume that a QEMU has open', { skip }, () => {
   });
 
   it('waits with what is left of its move while that is paused, and a cancelled move leaves it where it was', async (t) => {
-    const { pool, qemu, volume } = await setUp(t);
-    const writer = new Writer(qemu.nbd, volume.size);
+    const { pool, volume, writer } = await setUp(t);
     const running = writer.run();
     const pace = new Pace(MIB);
     const cancel = new AbortController();
@@ -99,8 +99,7 @@ describe('a volume that a QEMU has open', { skip }, () => {
   });
 
   it('stays where it was when its QEMU dies during the move, and the pool can be used again', async (t) => {
-    const { pool, qemu, volume } = await setUp(t);
-    const writer = new Writer(qemu.nbd, volume.size);
+    const { pool, qemu, volume, writer } = await setUp(t);
     const running = writer.run();
     await writes(writer, 10);
     const moving = new QemuMover().move(pool, pool.volume('vm'), atEnd(pool, volume.size), {

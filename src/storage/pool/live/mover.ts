@@ -24,6 +24,8 @@ import { nodeFacts, removeNodes, removeUnused } from './nodes.ts';
 
 /** How often progress is told, ms. */
 const PROGRESS_MS = 250;
+/** Bytes under way where a bandwidth is to be kept: QEMU's own 16 MiB would go out at once, whatever the speed. */
+const CAPPED_BUFFER = 1024 * 1024;
 /** For taking back and clearing up, which the user's signal does not end, ms. */
 const CLEANUP_MS = 60_000;
 
@@ -113,7 +115,9 @@ async function mirror(
     'copy-mode': 'write-blocking',
     'auto-finalize': false,
     'auto-dismiss': false,
-    ...(pace.bytesPerSecond === undefined ? {} : { speed: Math.max(1, Math.round(pace.bytesPerSecond)) }),
+    ...(pace.bytesPerSecond === undefined
+      ? {}
+      : { speed: Math.max(1, Math.round(pace.bytesPerSecond)), 'buf-size': CAPPED_BUFFER }),
   };
   const begin = () => qmp.execute('blockdev-mirror', mirrorJob, { signal });
   let state = await untilStatus(qmp, job, ['created', 'running', 'ready'], signal, begin);
@@ -153,16 +157,16 @@ export class QemuMover implements LiveMover {
   }
 }
 
-/** The QEMUs of volumes, for `recover`. `assumeGone`: an operator says that they have ended. */
+/** The QEMUs of volumes, for `recover`. `ended`: the volume whose QEMU has ended, as an operator says. */
 export class QemuRecovery implements LiveRecovery {
   readonly #pool: string;
   readonly #signal: AbortSignal;
-  readonly #assumeGone: boolean;
+  readonly #ended: string | undefined;
 
-  constructor(pool: string, signal: AbortSignal, assumeGone = false) {
+  constructor(pool: string, signal: AbortSignal, ended?: string) {
     this.#pool = pool;
     this.#signal = signal;
-    this.#assumeGone = assumeGone;
+    this.#ended = ended;
   }
 
   async takeBack(volume: Volume, use: QemuUse, names: LiveMove): Promise<'done' | 'gone'> {
@@ -177,10 +181,10 @@ export class QemuRecovery implements LiveRecovery {
   }
 
   async #with<T>(volume: Volume, use: QemuUse, act: (qmp: QmpClient) => Promise<T>): Promise<T | 'gone'> {
-    if (this.#assumeGone) return 'gone';
+    if (volume.name === this.#ended) return 'gone';
     const qmp = await monitorAfterCrash(this.#pool, volume, use, this.#signal);
     if (qmp === 'gone') return 'gone';
     await using client = qmp;
-    return act(client);
+    return await act(client);
   }
 }

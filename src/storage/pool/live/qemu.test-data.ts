@@ -95,6 +95,10 @@ export class Writer {
     return true;
   }
 
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
   async stop(running: Promise<boolean>): Promise<boolean> {
     this.#stopped = true;
     const stopped = await running;
