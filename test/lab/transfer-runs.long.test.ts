@@ -1,6 +1,7 @@
 /** Many versioned migrations of a guest that writes memory, each with other cuts of the line and other damage of the stores. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { probeQemu } from '../../src/hypervisor/qemu/capabilities.ts';
 import { ensureQemuTree } from '../../src/lab/qemu-tree/tree.ts';
 import { runOnce } from '../../src/lab/transfer/runs.ts';
 import { TwoHosts } from '../../src/lab/transfer/two-hosts.ts';
@@ -17,7 +18,12 @@ const MACHINE = 'pc-q35-7.2';
 const WRITER = { bytes: 2 ** 20, pace: 0x2000 };
 
 const options = { cacheDir: CACHE, log: () => {} };
-const own = { binary: 'qemu-system-x86_64', major: 7, minor: 2 };
+
+async function own() {
+  const binary = 'qemu-system-x86_64';
+  const { version } = await probeQemu(binary, { signal: AbortSignal.timeout(RUN_MS) });
+  return { binary, ...version };
+}
 
 async function tree(name: '10' | '11') {
   return { binary: (await ensureQemuTree(name, options)).binary, major: Number(name), minor: 0 };
@@ -25,8 +31,8 @@ async function tree(name: '10' | '11') {
 
 describe('the memory after many versioned migrations', { timeout: 3_600_000 }, () => {
   const pairs = [
-    ['QEMU of this machine', async () => [own, own] as const],
-    ['QEMU 10 and this one', async () => [await tree('10'), own] as const],
+    ['QEMU of this machine', async () => [await own(), await own()] as const],
+    ['QEMU 10 and this one', async () => [await tree('10'), await own()] as const],
     ['QEMU 11 and 10', async () => [await tree('11'), await tree('10')] as const],
   ] as const;
   for (const [name, find] of pairs) {

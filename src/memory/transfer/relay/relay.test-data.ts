@@ -15,7 +15,7 @@ import { HashPool } from './hash-pool.ts';
 import type { DestinationReport, SourceReport } from './report.ts';
 import { SourceRelay } from './source-relay.ts';
 
-export const PAGES = 1000;
+export const PAGES = 500;
 
 /** A page whose content follows from a number; 0 is a page of zeroes. */
 export function pageOf(seed: number): Buffer {
