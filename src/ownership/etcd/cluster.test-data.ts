@@ -16,6 +16,8 @@ export const withoutEtcd: string | false =
   findProgram('etcd') === undefined ? 'there is no etcd on this machine' : false;
 
 const START_MS = 30_000;
+const TRIES = 3;
+const PORT_TAKEN = 'address already in use';
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -105,6 +107,17 @@ export class Cluster {
 
   /** Starts members and waits until they have a leader. Call `stop` in any case. */
   static async start(count: number, options: { arguments?: string[] } = {}): Promise<Cluster> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await Cluster.#startOnce(count, options);
+      } catch (error) {
+        // a port that was free when it was looked for may be another test's by now
+        if (tries === TRIES || !(error instanceof Error && error.message.includes(PORT_TAKEN))) throw error;
+      }
+    }
+  }
+
+  static async #startOnce(count: number, options: { arguments?: string[] }): Promise<Cluster> {
     const directory = mkdtempSync(join(tmpdir(), 'sf-etcd-'));
     const members: Member[] = [];
     for (let at = 0; at < count; at++) {
