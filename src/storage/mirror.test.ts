@@ -175,6 +175,7 @@ describe('disks of one QEMU become those of another', { skip }, () => {
     };
     await write(1, '1M');
     await write(2, '30M');
+    await write(6, '20M'); // and never again
     const facts = await diskFacts(
       source.qmp,
       disks.map(({ spec }) => spec),
@@ -182,7 +183,7 @@ describe('disks of one QEMU become those of another', { skip }, () => {
     );
     assert.deepEqual(
       facts.map(({ changed }) => [...changed]),
-      [[['m-0', 131_072]], [['m-0', 131_072]]],
+      [[['m-0', 196_608]], [['m-0', 196_608]]],
     );
     const since = new Map(ids.map((id) => [id, 'm-0']));
     for (const round of [1, 2]) {

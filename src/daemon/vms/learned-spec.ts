@@ -55,9 +55,11 @@ function nicsFrom(learned: Learned, options: AdoptOptions): { nics: unknown[]; m
 }
 
 function disksFrom({ disks }: Learned): { disks: unknown[]; missing: string[] } {
-  const known = disks.flatMap(({ device, file, format }) => {
+  const known = disks.flatMap(({ device, file, format, ours }) => {
     const id = /^blk-([a-z][a-z0-9-]{0,11})$/.exec(device)?.[1];
-    return id !== undefined && (format === 'raw' || format === 'qcow2') ? [{ id, path: file, format }] : [];
+    return id !== undefined && (format === 'raw' || format === 'qcow2')
+      ? [{ id, path: file, format, ...ours }]
+      : [];
   });
   const missing = disks
     .filter(({ device }) => !known.some(({ id }) => `blk-${id}` === device))

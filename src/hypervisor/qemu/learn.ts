@@ -5,8 +5,9 @@ import type { Qmp } from '../qmp/client.ts';
 import { qomList, queryMigrate, queryStatus } from '../qmp/commands.ts';
 import { migrationOver } from '../qmp/migration-info.ts';
 import { type PciNode, pciNodes } from './pci.ts';
+import { type DiskSpec, diskIds } from './spec.ts';
 
-/** A device that was made by hand: by `-device` or `device_add`. */
+/** A device that was made by hand: by `-device` or `isDeviceadd`. */
 export interface LearnedDevice {
   /** Undefined for one without an id. */
   id: string | undefined;
@@ -35,6 +36,8 @@ export interface LearnedDisk {
   node: string;
   file: string;
   format: string;
+  /** Of one that is built in as ours are: what our spec says of it. */
+  ours?: Pick<DiskSpec, 'storage' | 'bus' | 'at'>;
 }
 
 export interface Learned {
@@ -72,6 +75,8 @@ const Blocks = z.array(
     inserted: z.object({ 'node-name': z.string().optional(), file: z.string(), drv: z.string() }).optional(),
   }),
 );
+
+const Nodes = z.array(z.object({ 'node-name': z.string().optional(), file: z.string(), drv: z.string() }));
 
 /** Properties of a kind of device that say how it is built in. */
 const TELLING: Readonly<Record<string, readonly string[]>> = {
@@ -120,10 +125,37 @@ class Asker {
         append: await this.#text('/machine', 'append'),
       },
       nics: await this.#nics(devices, nodes),
-      disks: disksOf(await ask('query-block', Blocks)),
+      disks: await this.#disks(devices),
       rootSlots: nodes.flatMap(({ port, slot, id }) => (port === undefined ? [{ slot, id }] : [])),
       ports: portsOf(devices),
     };
+  }
+
+  /** Under a disk of ours that moves there is the node that has its format. */
+  async #disks(devices: readonly LearnedDevice[]): Promise<LearnedDisk[]> {
+    const signal = this.#signal;
+    const disks = disksOf(await this.#qmp.execute('query-block', undefined, { schema: Blocks, signal }));
+    if (!disks.some(({ node }) => node.startsWith('top-'))) return disks;
+    const nodes = await this.#qmp.execute(
+      'query-named-block-nodes',
+      { flat: true },
+      { schema: Nodes, signal },
+    );
+    return disks.map((disk) => {
+      const { device, node } = disk;
+      const ids = diskIds({ id: node.slice('top-'.length) });
+      const under = nodes.find((each) => each['node-name'] === ids.node);
+      if (node !== ids.top || under === undefined) return disk;
+      const { file, drv: format } = under;
+      const scsi = devices.some(({ id, driver }) => id === device && driver === 'scsi-hd');
+      const isDevice = nodes.some((each) => each.file === file && each.drv === 'host_device');
+      const ours: LearnedDisk['ours'] = {
+        storage: 'moves',
+        bus: scsi ? 'virtio-scsi' : 'virtio-blk',
+        at: isDevice ? 'device' : 'file',
+      };
+      return { ...disk, file, format, ours };
+    });
   }
 
   /** A property as text; empty where the object has none. */

@@ -66,6 +66,11 @@ export class FakeMachine {
 
 type Dies = { call: keyof IncomingHands; when: 'before' | 'after' };
 
+/** Where the destination says that it takes the VM's disk. */
+export const DISK_EXPORT = {
+  ...{ id: 'root', host: '192.0.2.2', port: 20_001, name: 'm/root', certificate: 'beta' },
+};
+
 /** Hands of one process; dead ones do nothing and never answer. */
 export class FakeHands implements IncomingHands {
   readonly machine: FakeMachine;
@@ -123,7 +128,7 @@ export class FakeHands implements IncomingHands {
         });
       this.machine.taps = true;
       this.machine.qemu = { status: 'inmigrate', running: false, migration: 'none' };
-      return { uri: 'tcp:192.0.2.2:4444', exports: [] };
+      return { uri: 'tcp:192.0.2.2:4444', exports: [DISK_EXPORT] };
     });
   }
 
