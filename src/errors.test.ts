@@ -30,6 +30,13 @@ test('links to an error lead to one that exists', () => {
   }
 });
 
+test('no error is answered with a status that says that all is well', () => {
+  for (const [code, entry] of entries) {
+    const status = 'status' in entry ? entry.status : KINDS[entry.kind].status;
+    assert.ok(status >= 400, `${code}: ${status}`);
+  }
+});
+
 test('texts are sentences that can be filled: names in braces, a way out, one line', () => {
   for (const [code, { what, fix }] of entries) {
     for (const text of [what, fix]) {

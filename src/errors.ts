@@ -22,7 +22,7 @@ export const KINDS: Record<ErrorKind, { exit: number; status: number }> = {
   failed: { exit: 5, status: 502 },
   timeout: { exit: 6, status: 504 },
   cancelled: { exit: 7, status: 409 },
-  degraded: { exit: 8, status: 207 },
+  degraded: { exit: 8, status: 409 },
   internal: { exit: 70, status: 500 },
 };
 
