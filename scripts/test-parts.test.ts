@@ -51,19 +51,6 @@ test('lab files run side by side where that is asked for, and those that measure
   assert.throws(() => parseArgs(['--lanes=0']), new RangeError('--lanes=0'));
 });
 
-test('the crash matrix has a lane of its own beside the others, and what measures times waits for both', () => {
-  const files = ['test/lab/scale.test.ts', 'test/lab/a.test.ts', 'test/lab/faults.test.ts'];
-  const parts = planParts(files, parseArgs([]));
-  assert.deepEqual(
-    parts.map(({ name, options, files: chosen }) => [name, options[0], ...chosen]),
-    [
-      ['lab beside', '--test-concurrency=1', 'test/lab/faults.test.ts'],
-      ['lab', '--test-concurrency=1', 'test/lab/a.test.ts'],
-      ['lab alone', '--test-concurrency=1', 'test/lab/scale.test.ts'],
-    ],
-  );
-});
-
 test('the slowest files are told first, by their paths in the checkout', () => {
   const files = [1000, 65_432, 2000].map((ms, at) => ({ file: `/root/test/${at}.test.ts`, ms }));
   assert.deepEqual(slowestLines(files, '/root', 2), [

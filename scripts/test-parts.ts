@@ -40,7 +40,7 @@ export function parseArgs(args: readonly string[]): TestRequest {
 
 /** One call of node's test runner. */
 export interface TestPart {
-  name: 'unit' | 'lab beside' | 'lab' | 'lab alone';
+  name: 'unit' | 'lab' | 'lab alone';
   files: string[];
   options: string[];
 }
@@ -55,22 +55,16 @@ function isLab(file: string): boolean {
  * A test, and a file, that hangs fails after its part's time, in ms, where it does not set its own. A lab test boots
  * guests on machines that may be slow and busy.
  */
-const LONGEST_TEST_MS = { unit: 120_000, 'lab beside': 1_800_000, lab: 900_000, 'lab alone': 900_000 };
+const LONGEST_TEST_MS = { unit: 120_000, lab: 900_000, 'lab alone': 900_000 };
 
 /** Lab tests that bound times from above: another VM beside them would be measured too. */
 const MEASURES = /\/(network|probes|probes-network|scale)\.test\.ts$/;
 
 /**
- * Lab tests that run while the others do, in a lane of their own: they take minutes, much of it waiting for what the
- * hosts' daemons wait for, and bound no time that a VM beside them would make longer.
- */
-const BESIDE = /\/faults\.test\.ts$/;
-
-/**
  * Test files at a time. One more than there are processors, as many unit tests wait for a process; of lab tests one,
  * where nobody asks for more, as their virtual machines disturb each other's times.
  */
-const SIDE_BY_SIDE = { unit: availableParallelism() + 1, 'lab beside': 1, lab: 1, 'lab alone': 1 };
+const SIDE_BY_SIDE = { unit: availableParallelism() + 1, lab: 1, 'lab alone': 1 };
 
 /**
  * What a failed lab test leaves open does not keep the runner. Not for the others: a process that is made to end loses
@@ -78,7 +72,6 @@ const SIDE_BY_SIDE = { unit: availableParallelism() + 1, 'lab beside': 1, lab: 1
  */
 const ENDING: Record<TestPart['name'], string[]> = {
   unit: [],
-  'lab beside': ['--test-force-exit'],
   lab: ['--test-force-exit'],
   'lab alone': ['--test-force-exit'],
 };
@@ -90,8 +83,8 @@ const runnerOptions = (part: TestPart['name'], lanes = SIDE_BY_SIDE[part]): stri
 ];
 
 /**
- * Divides test files (paths from the checkout) into parts, in running order; `lab beside` runs while `lab` does. Parts
- * without files are left out, and so are the long ones where nobody asks for them, by `--long` or by a part of their name.
+ * Divides test files (paths from the checkout) into parts, in running order. Parts without files are left out, and so
+ * are the long ones where nobody asks for them, by `--long` or by a part of their name.
  */
 export function planParts(files: readonly string[], request: TestRequest): TestPart[] {
   const wanted = files
@@ -107,21 +100,16 @@ export function planParts(files: readonly string[], request: TestRequest): TestP
   if (request.unit && unit.length > 0) {
     parts.push({ name: 'unit', files: unit, options: [...runnerOptions('unit'), ...request.runnerOptions] });
   }
-  const beside = request.lanes === 1 ? lab.filter((file) => BESIDE.test(file)) : [];
-  const lonely = request.lanes > 1 || beside.length > 0;
-  const alone = lonely ? lab.filter((file) => MEASURES.test(file)) : [];
-  const others = lab.filter((file) => !alone.includes(file) && !beside.includes(file));
-  const add = (name: Exclude<TestPart['name'], 'unit'>, chosen: string[], lanes?: number) => {
-    if (!request.lab || chosen.length === 0) return;
-    parts.push({
-      name,
-      files: chosen,
-      options: [...runnerOptions(name, lanes), ...request.runnerOptions],
-    });
-  };
-  add('lab beside', beside);
-  add('lab', others, request.lanes);
-  add('lab alone', alone);
+  const alone = request.lanes === 1 ? [] : lab.filter((file) => MEASURES.test(file));
+  const others = lab.filter((file) => !alone.includes(file));
+  if (request.lab && others.length > 0) {
+    const options = [...runnerOptions('lab', request.lanes), ...request.runnerOptions];
+    parts.push({ name: 'lab', files: others, options });
+  }
+  if (request.lab && alone.length > 0) {
+    const options = [...runnerOptions('lab alone'), ...request.runnerOptions];
+    parts.push({ name: 'lab alone', files: alone, options });
+  }
   return parts;
 }
 

@@ -1,21 +1,13 @@
 /**
  * `npm test [-- --unit | --lab] [--long] [--lanes=N] [--test-…] [filter…]`: the repository's checks, then unit tests side
- * by side, then lab tests one by one, because each runs virtual machines, or N at a time; the crash matrix has a lane of its
- * own beside them. A filter is a part of a file's path. Options of node's test runner (`--test-name-pattern=…`) are passed on.
+ * by side, then lab tests one by one, because each runs virtual machines, or N at a time. A filter is a part of a file's path.
+ * Options of node's test runner (`--test-name-pattern=…`) are passed on.
  */
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { exitCodeOf, runStep, type StepResult, seconds } from './steps.ts';
-import {
-  parseArgs,
-  planParts,
-  slowestLines,
-  sumTotals,
-  type TestPart,
-  type TestRequest,
-  totalLine,
-} from './test-parts.ts';
+import { parseArgs, planParts, slowestLines, sumTotals, type TestRequest, totalLine } from './test-parts.ts';
 import type { FileTime, Summary, Totals } from './totals-reporter.ts';
 
 process.chdir(dirname(import.meta.dirname));
@@ -32,11 +24,11 @@ const PATTERNS = [
 /** So many of the lab files are listed with their times. */
 const SLOWEST = 15;
 
-/** Both reporters: people read the first, the last lines of this program come from the second. */
-function reporters(told: string, totalsFile: string): string[] {
+/** Both reporters: people read the first on stdout, the last lines of this program come from the second. */
+function reporters(totalsFile: string): string[] {
   return [
     '--test-reporter=spec',
-    `--test-reporter-destination=${told}`,
+    '--test-reporter-destination=stdout',
     '--test-reporter=./scripts/totals-reporter.ts',
     `--test-reporter-destination=${totalsFile}`,
   ];
@@ -62,33 +54,18 @@ async function run(request: TestRequest): Promise<number> {
   const labFiles: FileTime[] = [];
   try {
     results.push(await runStep({ name: 'imports', argv: [...node, 'scripts/check-imports.ts'] }));
-    const runPart = async ({ name, files, options }: TestPart): Promise<number> => {
+    for (const { name, files, options } of parts) {
       console.log(`── ${name} tests (${files.length} files)`);
       const file = join(scratch, name);
-      // two that run at once would be read as one
-      const told = name === 'lab beside' ? `${file}.txt` : 'stdout';
-      const result = await runStep({
-        name,
-        argv: [...node, '--test', ...reporters(told, file), ...options, ...files],
-      });
+      const argv = [...node, '--test', ...reporters(file), ...options, ...files];
+      const result = await runStep({ name, argv });
       results.push(result);
-      if (told !== 'stdout') console.log(`── what the tests beside said\n${readFileSync(told, 'utf8')}`);
       for (const summary of readSummary(file)) {
         totals.push(summary.totals);
         if (name !== 'unit') labFiles.push(...summary.files);
       }
-      return result.code;
-    };
-    let beside: Promise<number> | undefined;
-    for (const part of parts) {
-      if (part.name === 'lab beside') {
-        beside = runPart(part);
-        continue;
-      }
-      if (part.name === 'lab alone') await beside;
-      if ((await runPart(part)) > 128) break;
+      if (result.code > 128) break;
     }
-    await beside;
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
