@@ -5,13 +5,14 @@ import { ShadowferryError, toShadowferryError } from '../src/errors.ts';
 import { enterUserNamespace } from '../src/lab/network/userns.ts';
 import { type Bench, parseOptions, runBench } from './bench.ts';
 import { daemon } from './daemon.ts';
+import { memory } from './memory.ts';
 import { outage } from './outage.ts';
 import { passive } from './passive.ts';
 import { pool } from './pool.ts';
 import { several } from './several.ts';
 import { swap } from './swap.ts';
 
-const BENCHES: readonly Bench[] = [outage, several, passive, swap, daemon, pool];
+const BENCHES: readonly Bench[] = [outage, several, passive, swap, daemon, pool, memory];
 
 async function main([name, ...args]: readonly string[]): Promise<void> {
   process.env.PATH = pathWithSystemDirectories(process.env.PATH ?? '');

@@ -72,6 +72,12 @@ export const CATALOGUE = {
     fix: 'List them with "shadowferry migrations".',
     status: 404,
   },
+  NO_TRACE: {
+    kind: 'input',
+    what: 'nothing was kept of the copy of migration {id}: it came to none, or is not over',
+    fix: 'Look with "shadowferry explain {id}" how far it came.',
+    status: 404,
+  },
   UNKNOWN_MODE: {
     kind: 'input',
     what: '{field}: "{value}" is not a known mode',

@@ -1,20 +1,23 @@
 /** `shadowferry explain ID`: what happened in a migration and why. */
 import type { Command } from 'commander';
 import { API } from '../daemon/api/contract.ts';
+import type { DaemonClient } from '../daemon/client/client.ts';
 import { ShadowferryError } from '../errors.ts';
 import { openStandingLab } from '../lab/standing.ts';
-import { type ExplainedMigration, explainMigration } from '../observe/explain.ts';
+import type { Journal, JournalMigration } from '../migration/journal.ts';
+import { type ExplainedMigration, explainMigration, traceOf } from '../observe/explain.ts';
 import { fixedStateDirectory, print } from './options.ts';
 import { addRemoteOptions, remoteOf } from './remote.ts';
 import { printable } from './shadow-format.ts';
 
-async function inLab(id: string): Promise<ExplainedMigration> {
+/** What is asked of the journal of the standing lab. */
+async function inLab<T>(id: string, ask: (journal: Journal, migration: JournalMigration) => T): Promise<T> {
   const lab = await openStandingLab(fixedStateDirectory());
   try {
     const { journal } = lab;
     const migration = journal.find(id);
     if (migration === undefined) throw new ShadowferryError('UNKNOWN_MIGRATION', { field: 'id', value: id });
-    return explainMigration(migration, journal.steps(id), journal.notes(id));
+    return ask(journal, migration);
   } finally {
     lab.close();
   }
@@ -30,11 +33,29 @@ export function renderExplanation({ id, summary, lines, advice }: ExplainedMigra
   return [`${printable(id)}: ${printable(summary)}`, ...rows, ...what].join('\n');
 }
 
-async function explain(id: string, options: { json?: boolean }, command: Command): Promise<void> {
+/** The copy as data, for a program or a bug report. @throws NO_TRACE */
+async function printTrace(id: string, remote: DaemonClient | undefined): Promise<void> {
+  const { trace } =
+    remote === undefined
+      ? await inLab(id, (journal) => ({ trace: traceOf(journal.notes(id)) }))
+      : await remote.call(API.traceMigration, { params: { id }, query: {} });
+  if (trace === undefined || trace === null) throw new ShadowferryError('NO_TRACE', { id });
+  print(JSON.stringify(trace));
+}
+
+interface Options {
+  json?: boolean;
+  trace?: boolean;
+}
+
+async function explain(id: string, options: Options, command: Command): Promise<void> {
   const remote = await remoteOf(command);
+  if (options.trace) return printTrace(id, remote);
   const explanation =
     remote === undefined
-      ? await inLab(id)
+      ? await inLab(id, (journal, migration) =>
+          explainMigration(migration, journal.steps(id), journal.notes(id)),
+        )
       : await remote.call(API.explainMigration, { params: { id }, query: {} });
   if (options.json) print(JSON.stringify({ type: 'explanation', ...explanation }));
   else print(renderExplanation(explanation));
@@ -46,6 +67,7 @@ export function registerExplain(program: Command): void {
       .command('explain')
       .description('tell what happened in a migration and why, from the journal')
       .argument('<id>', 'of the migration')
+      .option('--trace', 'print what the copy of the memory looked like, as JSON')
       .option('--json', 'print one line of JSON'),
   ).action(explain);
 }

@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { ShadowferryError } from '../errors.ts';
 import { hostOf, type Lab } from '../lab/lab.ts';
+import type { StrategyTuning } from '../memory/strategy/options.ts';
 import { degradedError, degradedMigration } from '../migration/history.ts';
 import { type PlanFile, planText } from '../migration/plan-file.ts';
 import { type MigrationRequest, parseRequest } from '../migration/request.ts';
@@ -23,6 +24,7 @@ import { addRemoteOptions, refuseWithoutHost, remoteOf } from './remote.ts';
 import { migrateRemotely, refuseHere } from './remote-work.ts';
 import { showMigration } from './show-migration.ts';
 import { withVm } from './standing-vm.ts';
+import { tuningOption } from './tuning.ts';
 
 interface Options {
   to?: string;
@@ -35,6 +37,7 @@ interface Options {
   onLoss?: string;
   maxBandwidth?: number;
   downtimeLimit?: number;
+  tune?: StrategyTuning;
   dryRun?: boolean;
   persist?: boolean;
   planOut?: string;
@@ -67,6 +70,7 @@ function given(
     ['--persist', 'persist', options.persist],
     ['--max-bandwidth', 'maxBandwidth', options.maxBandwidth],
     ['--downtime-limit', 'downtimeLimitMs', options.downtimeLimit],
+    ['--tune', 'tuning', options.tune],
   ];
 }
 
@@ -77,7 +81,7 @@ function repeats(value: unknown, planned: unknown): boolean {
   return Object.entries(mine.data).every(([key, each]) => its.data[key] === each);
 }
 
-const Table = z.record(z.string(), z.string());
+const Table = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
 
 /**
  * What is asked for: by the options, or by a plan file, which the options may repeat but not contradict. Pure.
@@ -195,6 +199,12 @@ export function registerMigrate(program: Command): void {
     )
     .option('--max-bandwidth <bytes/s>', 'of the copy; 0 for no limit', wholeNumber('--max-bandwidth', 0))
     .option('--downtime-limit <ms>', 'the blackout to aim at', wholeNumber('--downtime-limit', 1))
+    .addOption(
+      new Option(
+        '--tune <KEY=VALUE>',
+        'a threshold of the strategy (docs/memory.md); may be repeated',
+      ).argParser<StrategyTuning | undefined>((text, before) => tuningOption(text, before ?? {})),
+    )
     .option(
       '--persist',
       'have the interface the same after a reboot of the guest: write its network configuration',

@@ -31,7 +31,8 @@ function describe(event: ProgressEvent): string {
   const eta = event.etaMs === null ? 'no end at this rate' : `${formatMs(event.etaMs)} left`;
   const sent = `${formatBytes(event.transferred)} sent, ${formatBytes(event.remaining)} remain`;
   const dirty = event.dirtyRateBps > 0 ? `, dirtied at ${formatRate(event.dirtyRateBps)}` : '';
-  return `${sent}, ${formatRate(event.rateBps)}${dirty}, ${eta} (${event.reason})`;
+  const version = event.version === undefined ? '' : `, version ${event.version}`;
+  return `${sent}, ${formatRate(event.rateBps)}${dirty}, ${eta}${version} (${event.reason})`;
 }
 
 interface Slot {

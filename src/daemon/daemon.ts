@@ -238,6 +238,7 @@ async function start(options: DaemonOptions, undoing: Undoing): Promise<Daemon> 
     shadows: new ShadowService(shadows),
     vms: new VmService(registry, (vm) => work.startedAnew(vm)),
     work,
+    tuning: config.migration.strategy,
     about: { version, host: config.host, startedMs: Date.now() },
     stopping: () => stopping,
     publish,

@@ -13,6 +13,7 @@ import { type Ending, type Event, initialState, type Phase, type State, transiti
 import { type Match, resolveTargets } from './match.ts';
 import { attach } from './phases/attach.ts';
 import { copy } from './phases/copy.ts';
+import { type CopyWatch, keepQuietly } from './phases/copy-watch.ts';
 import { detach } from './phases/detach.ts';
 import { DiskCopies } from './phases/disks.ts';
 import { type Preflight, preflight } from './phases/preflight.ts';
@@ -45,7 +46,7 @@ class Migration {
   state: State;
   error: ShadowferryError | undefined;
   left: string[] = [];
-  facts: Facts & { incoming?: Incoming | undefined } = {};
+  facts: Facts & { incoming?: Incoming | undefined; copied?: CopyWatch | undefined } = {};
 
   constructor(run: Run, journal: CarefulJournal) {
     this.run = run;
@@ -159,7 +160,7 @@ async function perform(m: Migration, matches: readonly Match[]): Promise<void> {
     if (facts.staged === undefined) return;
     const staged = facts.staged;
     await m.phase('detach', () => detach(run, staged));
-    await m.phase('copy', () => copy(run, checked, incoming, disks));
+    facts.copied = await m.phase('copy', () => copy(run, checked, incoming, disks));
     await m.phase('switchover', () => switchover(run, incoming, disks, () => m.commit()));
     await m.phase('attach', async () => {
       const attached = await attach(run, incoming);
@@ -171,6 +172,7 @@ async function perform(m: Migration, matches: readonly Match[]): Promise<void> {
     facts.settled = await m.phase('settle', () => settle(run, incoming));
   } finally {
     disks.close();
+    if (facts.copied !== undefined) keepQuietly(run, facts.copied);
     incoming.close();
   }
 }

@@ -29,6 +29,8 @@ export interface ProgressEvent {
   reason: string;
   /** What only the source has. */
   residual: Residual;
+  /** Version of the VM's memory while it is copied; see docs/memory.md. */
+  version?: string;
 }
 
 /** What the VM would lack if the source were gone. */

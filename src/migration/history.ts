@@ -16,6 +16,10 @@ export const NOTE = {
   handOver: 'hand-over',
   /** The store is asked for the commit. */
   asked: 'asked',
+  /** What the copy looked like: JSON of `CopyTrace`. */
+  trace: 'copy-trace',
+  /** Version of the VM's memory when the copy ended. */
+  version: 'memory-version',
   /** A degraded VM has its device again. */
   reattached: 'reattached',
 } as const;

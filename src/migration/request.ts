@@ -1,7 +1,8 @@
 /** What a user asks of a migration. */
 import { z } from 'zod';
 import { ShadowferryError } from '../errors.ts';
-import { Strategy } from '../memory/strategy.ts';
+import { Strategy } from '../memory/strategy/choose.ts';
+import { StrategyTuning } from '../memory/strategy/options.ts';
 import { Continuity } from '../shadow/net/plan-model.ts';
 import { OldDisk } from '../storage/left-behind.ts';
 
@@ -55,6 +56,8 @@ export const MigrationRequest = z.object({
   /** What becomes of the source's images when their disks have moved. */
   oldDisks: OldDisk.default('keep'),
   limits: Limits.default(() => Limits.parse({})),
+  /** Thresholds of the strategy that are not to have their defaults. */
+  tuning: StrategyTuning.default({}),
 });
 export type MigrationRequest = z.infer<typeof MigrationRequest>;
 

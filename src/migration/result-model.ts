@@ -40,6 +40,7 @@ const ProgressText = z.object({
   ...{ transferred: z.number(), remaining: z.number(), total: z.number() },
   ...{ rateBps: z.number(), dirtyRateBps: z.number(), round: z.number() },
   ...{ etaMs: z.number().nullable(), reason: z.string(), of: z.literal('disks').exactOptional() },
+  version: z.string().exactOptional(),
   residual: z.object({ bytes: z.number(), etaMs: z.number().nullable() }).default({ bytes: 0, etaMs: null }),
 });
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DEFAULT_OPTIONS } from '../memory/strategy/options.ts';
+import type { CopyTrace } from '../memory/strategy/trace.ts';
 import type { JournalMigration, JournalStep } from '../migration/journal.ts';
-import { explainMigration, isCommitted, phaseOf } from './explain.ts';
+import { explainMigration, isCommitted, phaseOf, traceOf } from './explain.ts';
 
 const MIGRATION: JournalMigration = {
   id: 'm1',
@@ -88,4 +90,26 @@ test('a journal that another version wrote is told as far as it is understood', 
     lines.map(({ text }) => text),
     ['the shadow of a NIC and its plan were put into the guest', 'new: x'],
   );
+});
+
+test('the copy of the memory is given as data, and named in the explanation; what is no trace is none', () => {
+  const trace: CopyTrace = {
+    ...{ format: 1, qemu: '10.0.2', total: 4096, pageSize: 4096, version: '~3.1.0.0', end: 'pre-switchover' },
+    start: { release: 3, switched: false, maxDowntimeMs: 300 },
+    facts: { budgetMs: 1, stallMs: 1, maxDowntimeMs: 300, postcopyAllowed: true, throttleOffered: false },
+    options: DEFAULT_OPTIONS,
+    samples: [[0, 1, 2, 1, 0, 0]],
+    decisions: [],
+  };
+  const note = (kind: string, text: string) => ({ at: 1, kind, text });
+  const notes = [note('memory-version', '~3.1.0.0'), note('copy-trace', JSON.stringify(trace))];
+  assert.deepEqual(traceOf(notes), trace);
+  const said = explainMigration(MIGRATION, [], notes).lines.map(({ text }) => text);
+  assert.deepEqual(said, [
+    'version of the memory after the copy: ~3.1.0.0',
+    'what the copy of the memory looked like was kept (explain --trace)',
+  ]);
+  assert.equal(traceOf([]), undefined);
+  assert.equal(traceOf([note('copy-trace', '{"format":2}')]), undefined);
+  assert.equal(traceOf([note('copy-trace', '{')]), undefined);
 });

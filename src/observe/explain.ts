@@ -1,6 +1,8 @@
 /** What happened in a migration and why, from the journal alone, for people. Pure. */
 import { z } from 'zod';
 import { formatMs } from '../base/units.ts';
+import { CopyTrace } from '../memory/strategy/trace.ts';
+import { NOTE } from '../migration/history.ts';
 import type { JournalMigration, JournalStep } from '../migration/journal.ts';
 import { swapOf } from '../migration/swap/history.ts';
 
@@ -103,6 +105,10 @@ function noteText({ kind, text }: JournalNote): string {
       const nic = jsonOf(z.object({ nic: z.string() }), text)?.nic ?? 'a NIC';
       return `the shadow of ${nic} and its plan were put into the guest`;
     }
+    case NOTE.trace:
+      return 'what the copy of the memory looked like was kept (explain --trace)';
+    case NOTE.version:
+      return `version of the memory after the copy: ${text}`;
     default:
       return `${kind}: ${text}`;
   }
@@ -141,6 +147,12 @@ function adviceOf(
     ...(result?.left ?? []).map((what) => `Left over: ${what}`),
     ...(result?.warnings ?? []).map((what) => `Warned: ${what}`),
   ];
+}
+
+/** The copy of a migration's memory as it was kept; undefined when there is none. */
+export function traceOf(notes: readonly JournalNote[]): CopyTrace | undefined {
+  const kept = notes.findLast(({ kind }) => kind === NOTE.trace);
+  return jsonOf(CopyTrace, kept?.text ?? null);
 }
 
 /** Explains a migration. */

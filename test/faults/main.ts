@@ -14,7 +14,7 @@ import { playMatrix } from '../../src/lab/faults/matrix.ts';
 import { caseLine, jsonLine, sumLine, table } from '../../src/lab/faults/report.ts';
 import { ensureGuestImage } from '../../src/lab/image/image.ts';
 import { enterUserNamespace } from '../../src/lab/network/userns.ts';
-import { precopyFault } from '../../src/memory/strategy.ts';
+import { precopyFault } from '../../src/memory/strategy/choose.ts';
 
 const VM = 'web1';
 const QEMU = 'qemu-system-x86_64';

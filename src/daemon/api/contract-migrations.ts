@@ -1,6 +1,7 @@
 /** Calls that begin, cancel and confirm migrations, swaps and rescues. */
 import { z } from 'zod';
-import { Strategy } from '../../memory/strategy.ts';
+import { Strategy } from '../../memory/strategy/choose.ts';
+import { StrategyTuning } from '../../memory/strategy/options.ts';
 import { ContinuityWish, Limits, OnLoss } from '../../migration/request.ts';
 import { OldDisk } from '../../storage/left-behind.ts';
 import { Name } from '../config/model.ts';
@@ -53,6 +54,7 @@ export const MigrationBody = z
     ),
     continuityOf: perNic(ContinuityWish).describe('Continuity of single NICs.'),
     strategy: Strategy.default('auto').describe('How memory moves.'),
+    tuning: StrategyTuning.default({}).describe('Thresholds of the strategy; see docs/memory.md.'),
     maxBandwidth: z
       .number()
       .int()

@@ -1,5 +1,6 @@
 /** All calls of the API. What is here has a backend; what has none yet is not here. */
 import { z } from 'zod';
+import { CopyTrace } from '../../memory/strategy/trace.ts';
 import { Name } from '../config/model.ts';
 import { MIGRATION_CALLS } from './contract-migrations.ts';
 import { ById, get, Nothing, Paged, Paging } from './contract-parts.ts';
@@ -123,6 +124,14 @@ export const API = {
     '/v1/migrations/{id}/explanation',
     { tag: 'migrations', summary: 'What happened and why, for people' },
     { params: ById, query: Nothing, answer: Explanation },
+  ),
+  traceMigration: get(
+    '/v1/migrations/{id}/trace',
+    {
+      tag: 'migrations',
+      summary: 'What the copy of its memory looked like to the strategy; `null` when there was none',
+    },
+    { params: ById, query: Nothing, answer: z.object({ trace: CopyTrace.nullable() }) },
   ),
   listShadows: get(
     '/v1/shadows',

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { PCI_ADDRESS } from '../../host/pci-nic.ts';
+import { StrategyTuning } from '../../memory/strategy/options.ts';
 import { EtcdConfig } from '../../ownership/etcd/config.ts';
 
 const absolute = z
@@ -222,6 +223,9 @@ export const DaemonConfig = z
           .describe(
             'Seconds that a VM on its way here waits for a source that is silent, before it is given up where that is safe.',
           ),
+        strategy: StrategyTuning.default({}).describe(
+          'Thresholds of the strategy where a migration does not say its own; see [memory](memory.md).',
+        ),
       })
       .prefault({}),
     storage: z

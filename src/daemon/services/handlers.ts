@@ -1,4 +1,5 @@
 /** Which service answers which call. */
+import type { StrategyTuning } from '../../memory/strategy/options.ts';
 import { API } from '../api/contract.ts';
 import { bind, type Handlers } from '../api/handlers.ts';
 import type { Work } from '../work/work.ts';
@@ -16,13 +17,15 @@ export interface Services {
   shadows: ShadowService;
   vms: VmService;
   work: Work;
+  /** Thresholds of the strategy for migrations that do not say their own. */
+  tuning: StrategyTuning;
   about: { version: string; host: string; startedMs: number };
   stopping: () => boolean;
   publish: (type: string, data: Record<string, unknown>) => void;
 }
 
 export function makeHandlers(services: Services): Handlers {
-  const { hosts, devices, migrations, shadows, vms, work, about, stopping, publish } = services;
+  const { hosts, devices, migrations, shadows, vms, work, tuning, about, stopping, publish } = services;
   return {
     health: bind(API.health, () => ({ status: stopping() ? ('stopping' as const) : ('ok' as const) })),
     version: bind(API.version, () => ({
@@ -42,10 +45,11 @@ export function makeHandlers(services: Services): Handlers {
     getDevice: bind(API.getDevice, ({ params }) => devices.get(params.device)),
     listMigrations: bind(API.listMigrations, ({ query }) => migrations.list(query)),
     getMigration: bind(API.getMigration, ({ params }) => migrations.get(params.id)),
-    ...workHandlers(work, migrations),
+    ...workHandlers(work, migrations, tuning),
     listSteps: bind(API.listSteps, ({ params, query }) => migrations.steps(params.id, query)),
     listNotes: bind(API.listNotes, ({ params, query }) => migrations.notes(params.id, query)),
     explainMigration: bind(API.explainMigration, ({ params }) => migrations.explain(params.id)),
+    traceMigration: bind(API.traceMigration, ({ params }) => migrations.trace(params.id)),
     listVms: bind(API.listVms, ({ query }) => vms.list(query)),
     getVm: bind(API.getVm, ({ params }) => vms.get(params.vm)),
     defineVm: bind(API.defineVm, ({ body }) => vms.define(body)),

@@ -1,11 +1,12 @@
 /** Migrations, as the journal has them. */
 import { z } from 'zod';
 import { ShadowferryError } from '../../errors.ts';
+import type { CopyTrace } from '../../memory/strategy/trace.ts';
 import { summaryOf } from '../../migration/history.ts';
 import type { Journal, JournalMigration, JournalStep } from '../../migration/journal.ts';
 import type { Place } from '../../migration/queue/queue.ts';
 import { swapOf } from '../../migration/swap/history.ts';
-import { explainMigration, isCommitted, phaseOf } from '../../observe/explain.ts';
+import { explainMigration, isCommitted, phaseOf, traceOf } from '../../observe/explain.ts';
 import type { Explanation, Migration, MigrationDetail, Note, Page, Step } from '../api/model.ts';
 import { Pager } from '../http/pagination.ts';
 import { attemptId, type Job, jobOfAttempt } from '../work/job.ts';
@@ -159,6 +160,12 @@ export class MigrationService {
       this.#journal.notes(written.id),
     );
     return { ...explained, id };
+  }
+
+  /** @throws UNKNOWN_MIGRATION */
+  trace(id: string): { trace: CopyTrace | null } {
+    if (this.#find(id) === undefined && this.#jobs.find(id) !== undefined) return { trace: null };
+    return { trace: traceOf(this.#journal.notes(this.#need(id).id)) ?? null };
   }
 
   #numbered<T extends { seq: number }>(list: string, all: readonly T[], query: Paging): Page<T> {

@@ -1,4 +1,5 @@
 /** The calls that begin, cancel and confirm migrations, swaps and rescues. */
+import type { StrategyTuning } from '../../memory/strategy/options.ts';
 import { API } from '../api/contract.ts';
 import type { SwapBody } from '../api/contract-migrations.ts';
 import { bind, type CallContext, type Handlers } from '../api/handlers.ts';
@@ -22,14 +23,19 @@ const askerOf = ({ principal, idempotencyKey }: CallContext): Asker => ({
 /** Only what is there: an absent field is another thing than one without a value. */
 const withDevice = ({ device, ...rest }: SwapBody) => (device === undefined ? rest : { ...rest, device });
 
-export function workHandlers(work: Work, migrations: MigrationService): Pick<Handlers, WorkCalls> {
+export function workHandlers(
+  work: Work,
+  migrations: MigrationService,
+  tuning: StrategyTuning,
+): Pick<Handlers, WorkCalls> {
   const swap = (kind: 'swap' | 'rescue', vm: string, body: SwapBody, context: CallContext) => {
     const request = { kind, vm, ...withDevice(body) };
     return migrations.get(work.swap({ kind, request }, askerOf(context)));
   };
   return {
     submitMigration: bind(API.submitMigration, async ({ body }, context) => {
-      const { hold, whenItComes, ...request } = body;
+      const { hold, whenItComes, ...asked } = body;
+      const request = { ...asked, tuning: { ...tuning, ...asked.tuning } };
       const id = request.dryRun
         ? await work.plan(request, askerOf(context))
         : await work.migrate(request, { hold, whenItComes }, askerOf(context));

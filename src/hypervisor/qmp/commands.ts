@@ -102,6 +102,34 @@ export function migrateStartPostcopy(qmp: Qmp, options?: ExecuteOptions): Promis
   return run(qmp, 'migrate-start-postcopy', undefined, options);
 }
 
+/** Takes a post-copy's link for dead, on either side; QEMU goes to `postcopy-paused` a moment later. */
+export function migratePause(qmp: Qmp, options?: ExecuteOptions): Promise<void> {
+  return run(qmp, 'migrate-pause', undefined, options);
+}
+
+/** On the destination of a paused post-copy: listens anew. */
+export function migrateRecover(qmp: Qmp, uri: string, options?: ExecuteOptions): Promise<void> {
+  return run(qmp, 'migrate-recover', { uri }, options);
+}
+
+const DirtyRate = z.object({
+  status: z.enum(['unstarted', 'measuring', 'measured']),
+  /** MiB changed at least once in the time of the measurement, per second of it. */
+  'dirty-rate': z.number().optional(),
+});
+
+/** Measures how much of its memory the guest changes in some seconds, by samples of pages; returns at once. */
+export function calcDirtyRate(qmp: Qmp, seconds: number, options?: ExecuteOptions): Promise<void> {
+  return run(qmp, 'calc-dirty-rate', { 'calc-time': seconds }, options);
+}
+
+/** What `calcDirtyRate` found, bytes per second; undefined while it measures, or when it was not asked. */
+export async function queryDirtyRate(qmp: Qmp, options?: ExecuteOptions): Promise<number | undefined> {
+  const rate = await qmp.execute('query-dirty-rate', undefined, { ...options, schema: DirtyRate });
+  const found = rate['dirty-rate'];
+  return rate.status !== 'measured' || found === undefined || found < 0 ? undefined : found * 1024 ** 2;
+}
+
 // Devices
 
 /** A device as QEMU's `-device` JSON takes it. */

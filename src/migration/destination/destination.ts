@@ -134,6 +134,11 @@ export interface Incoming {
    * @param onCarrier called when packets can reach a NIC again
    */
   attach(onCarrier: (nic: string) => void): Promise<Attached>;
+  /**
+   * Listens anew for the rest of a post-copy whose link broke. Absent where the destination does that by itself.
+   * @returns where the source is to send it
+   */
+  recover?(signal: AbortSignal): Promise<string>;
   /** Compares each NIC that has its device with its shadow, and cleans the guest up. By NIC. */
   settle(): Promise<ReadonlyMap<string, NicSettled>>;
   /** No more is heard of it here; the VM runs on. */

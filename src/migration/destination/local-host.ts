@@ -1,8 +1,5 @@
 /** The destination's half of migrations, done by this process. */
-import { z } from 'zod';
 import { deadline } from '../../base/deadline.ts';
-import { urlHost } from '../../base/url-host.ts';
-import { ShadowferryError } from '../../errors.ts';
 import { type Host, tapName } from '../../host/host.ts';
 import { tapProps } from '../../hypervisor/qemu/argv.ts';
 import { probeQemu } from '../../hypervisor/qemu/capabilities.ts';
@@ -21,6 +18,7 @@ import { nicStep, type RunLog, step } from '../run.ts';
 import type { DestinationUndo } from '../undo.ts';
 import { allTaps, endVm, launchVm, type RunningVm } from '../vm.ts';
 import type { DestinationHost, Incoming, Order } from './destination.ts';
+import { listeningAt } from './listening.ts';
 import { LocalIncoming } from './local-incoming.ts';
 
 /** Where the destination keeps what it knows. */
@@ -37,22 +35,10 @@ export type OrderLog = RunLog & Pick<Order, 'nics'>;
 const START_MS = 30_000;
 const DISK_MS = 60_000;
 
-const Listening = z.object({
-  'socket-address': z.array(z.object({ type: z.literal('inet'), host: z.string(), port: z.string() })).min(1),
-});
-
 async function listen(host: Host, vm: RunningVm, signal: AbortSignal): Promise<string> {
   // the port is QEMU's choice, so that two migrations never want the same
   await migrateIncoming(vm.qemu.monitor, `tcp:${host.migrationAddress}:0`, { signal });
   return listeningAt(vm, signal);
-}
-
-/** Where a QEMU takes a stream: the newest address, as it says. */
-export async function listeningAt({ qemu: { monitor } }: RunningVm, signal: AbortSignal): Promise<string> {
-  const info = await monitor.execute('query-migrate', undefined, { schema: Listening, signal });
-  const address = info['socket-address'][0];
-  if (address === undefined) throw new ShadowferryError('INTERNAL', { why: 'QEMU listens nowhere' });
-  return `tcp:${urlHost(address.host)}:${address.port}`;
 }
 
 export class LocalDestination implements DestinationHost {

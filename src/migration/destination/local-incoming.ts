@@ -15,6 +15,7 @@ import type { RunningVm } from '../vm.ts';
 import { attachAll } from './attach.ts';
 import type { Attached, Incoming, NicSettled, Order, StagedNic } from './destination.ts';
 import type { DestinationStores, OrderLog } from './local-host.ts';
+import { recoverCopy } from './recover-copy.ts';
 import { settleAll } from './settle.ts';
 
 /** Between two looks at what is being loaded, ms: the VM stands still meanwhile. */
@@ -136,6 +137,10 @@ export class LocalIncoming implements Incoming {
   async attach(onCarrier: (nic: string) => void): Promise<Attached> {
     this.#attached = await attachAll(this.#run(), onCarrier);
     return this.#attached;
+  }
+
+  recover(signal: AbortSignal): Promise<string> {
+    return recoverCopy(this.vm, signal);
   }
 
   async settle(): Promise<ReadonlyMap<string, NicSettled>> {

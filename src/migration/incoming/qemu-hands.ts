@@ -13,8 +13,9 @@ import { unplugDevice } from '../../hypervisor/qmp/unplug.ts';
 import { takeDisks } from '../../storage/exports.ts';
 import { dropTarget, keepTarget } from '../../storage/target.ts';
 import { attachAll } from '../destination/attach.ts';
-import { type DestinationStores, LocalDestination, listeningAt } from '../destination/local-host.ts';
+import { type DestinationStores, LocalDestination } from '../destination/local-host.ts';
 import type { IncomingRun } from '../destination/local-incoming.ts';
+import { recoverCopy } from '../destination/recover-copy.ts';
 import { settleAll } from '../destination/settle.ts';
 import type { JournalStep } from '../journal.ts';
 import { findProgram } from '../reattach.ts';
@@ -170,9 +171,7 @@ export class QemuHands implements IncomingHands {
   async recoverCopy(entry: OrderedEntry): Promise<string> {
     const { vm } = await this.#need(entry);
     const signal = deadline('listening anew', MONITOR_MS);
-    const uri = `tcp:${this.#host.migrationAddress}:0`;
-    await vm.qemu.monitor.execute('migrate-recover', { uri }, { signal });
-    return listeningAt(vm, signal);
+    return recoverCopy(vm, signal);
   }
 
   async remains({ id, order }: OrderedEntry): Promise<boolean> {

@@ -1,19 +1,13 @@
 /** Copy: QEMU moves the memory; we watch, report, and let the strategy decide. Ends at `pre-switchover`. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { nowMs } from '../../base/clock.ts';
 import { ShadowferryError } from '../../errors.ts';
-import {
-  migrate,
-  migrateSetParameters,
-  migrateStartPostcopy,
-  queryMigrate,
-} from '../../hypervisor/qmp/commands.ts';
+import { migrate, migrateStartPostcopy, queryMigrate } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
-import { FIRST_DOWNTIME_MS, superviseCopy } from '../../memory/strategy.ts';
 import type { Incoming } from '../destination/destination.ts';
 import type { ProgressEvent } from '../events.ts';
 import type { Phase } from '../machine.ts';
-import { decide, type Run, step } from '../run.ts';
+import { type Run, step } from '../run.ts';
+import { CopyWatch, keepQuietly } from './copy-watch.ts';
 import type { DiskCopies } from './disks.ts';
 import type { Preflight } from './preflight.ts';
 
@@ -26,7 +20,7 @@ export function progressOf(
   phase: Phase,
   atMs: number,
   previous: ProgressEvent | undefined,
-  reason: string,
+  { reason, version }: { reason: string; version?: string | undefined },
 ): ProgressEvent | undefined {
   const { ram } = info;
   if (ram === undefined) return undefined;
@@ -50,7 +44,15 @@ export function progressOf(
     reason,
     // the disks are on both sides when memory begins to move
     residual: { bytes: ram.remaining, etaMs },
+    ...(version === undefined ? {} : { version }),
   };
+}
+
+/** Who looks at each report of QEMU too. */
+export interface ProgressWatch {
+  look(info: MigrationInfo): Promise<void>;
+  /** Version of the memory, where one is counted. */
+  readonly version?: string;
 }
 
 /** Reports progress until `signal` aborts; polling is the only way that QEMU offers for bytes. */
@@ -58,18 +60,19 @@ export async function watchProgress(
   run: Run,
   phase: Phase,
   signal: AbortSignal,
-  each: (info: MigrationInfo) => Promise<void> = async () => {},
+  watch?: ProgressWatch,
 ): Promise<void> {
   let previous: ProgressEvent | undefined;
   while (!signal.aborted) {
     const info = await queryMigrate(run.source.qemu.monitor, { signal });
+    await watch?.look(info);
     const reason = run.decisions.at(-1)?.reason ?? '';
-    const event = progressOf(info, phase, run.timeline.relative(), previous, reason);
+    const told = { reason, version: watch?.version };
+    const event = progressOf(info, phase, run.timeline.relative(), previous, told);
     if (event !== undefined) {
       run.emit(event);
       previous = event;
     }
-    await each(info);
     await delay(SAMPLE_MS, undefined, { signal });
   }
 }
@@ -78,56 +81,16 @@ function failure(info: MigrationInfo, status: string): ShadowferryError {
   return new ShadowferryError('MIGRATION_FAILED', { why: info['error-desc'] ?? `QEMU says "${status}"` });
 }
 
-/** Watches a copy with the strategy's eyes; ends only by throwing, or when `signal` aborts. */
-async function supervise(run: Run, preflight: Preflight, signal: AbortSignal): Promise<void> {
-  const startedAt = nowMs();
-  const { copyMs, stallMs } = run.request.limits;
-  let progressedAt = startedAt;
-  let sent = -1;
-  let postcopy = preflight.strategy === 'postcopy';
-  let downtimeMs = Math.min(FIRST_DOWNTIME_MS, run.request.downtimeLimitMs);
-  let downtimeSinceRound = 1;
-  await watchProgress(run, 'copy', signal, async ({ ram }) => {
-    const sample = {
-      atMs: nowMs(),
-      transferred: ram?.transferred ?? 0,
-      remaining: ram?.remaining ?? 0,
-      dirtyRate: ram === undefined ? 0 : ram['dirty-pages-rate'] * ram['page-size'],
-      round: ram?.['dirty-sync-count'] ?? 0,
-    };
-    if (sample.transferred !== sent) progressedAt = sample.atMs;
-    sent = sample.transferred;
-    const decision = superviseCopy(sample, startedAt, progressedAt, {
-      budgetMs: postcopy ? Number.POSITIVE_INFINITY : copyMs,
-      stallMs,
-      postcopyAllowed: preflight.postcopyAllowed,
-      downtimeMs,
-      maxDowntimeMs: run.request.downtimeLimitMs,
-      downtimeSinceRound,
-    });
-    if (decision.action === 'continue') return;
-    decide(run, decision);
-    if (decision.action === 'raise-downtime') {
-      ({ downtimeMs } = decision);
-      downtimeSinceRound = sample.round;
-      await migrateSetParameters(run.source.qemu.monitor, { 'downtime-limit': downtimeMs });
-      return;
-    }
-    if (decision.action === 'abort') throw new ShadowferryError('MIGRATION_FAILED', { why: decision.reason });
-    postcopy = true;
-    await migrateStartPostcopy(run.source.qemu.monitor);
-  });
-}
-
-export async function copy(
+/** Copies until the source stands before the switchover. @returns what was seen, for `keepQuietly` when nothing waits for it */
+export function copy(
   run: Run,
   preflight: Preflight,
   incoming: Incoming,
   disks: Pick<DiskCopies, 'failure'>,
-): Promise<void> {
+): Promise<CopyWatch> {
   const { monitor } = run.source.qemu;
   const options = { undo: [{ kind: 'cancel-copy' } as const], critical: preflight.continuity !== 'bridge' };
-  await step(run, 'copy', 'copy memory', options, async () => {
+  return step(run, 'copy', 'copy memory', options, async () => {
     const over = new AbortController();
     using paused = monitor.waitFor(
       (event) => event.name === 'MIGRATION' && ENDED.has(String(event.data.status)),
@@ -141,12 +104,12 @@ export async function copy(
     lost.catch(() => {}); // it may be gone before anybody waits for it
     await migrate(monitor, incoming.uri, { signal: run.cancel });
     if (preflight.strategy === 'postcopy') await migrateStartPostcopy(monitor);
-    const watched = supervise(run, preflight, AbortSignal.any([run.cancel, over.signal])).catch(
-      (error: unknown) => {
-        if (over.signal.aborted) return new Promise<never>(() => {}); // not needed any more
-        throw error;
-      },
-    );
+    const watch = new CopyWatch(run, preflight);
+    const until = AbortSignal.any([run.cancel, over.signal]);
+    const watched = watchProgress(run, 'copy', until, watch).catch((error: unknown) => {
+      if (over.signal.aborted) return new Promise<never>(() => {}); // not needed any more
+      throw error;
+    });
     watched.catch(() => {});
     try {
       const event = await Promise.race([
@@ -158,6 +121,10 @@ export async function copy(
       const status = String(event.data.status);
       if (status !== 'pre-switchover') throw failure(await queryMigrate(monitor), status);
       run.timeline.mark('source paused', event.arrivedMs);
+      return watch;
+    } catch (error) {
+      keepQuietly(run, watch);
+      throw error;
     } finally {
       over.abort();
     }

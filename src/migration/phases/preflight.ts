@@ -3,8 +3,14 @@ import { together } from '../../base/together.ts';
 import { ShadowferryError } from '../../errors.ts';
 import { guestPciPath, type ModelIdentity, modelIdentity } from '../../hypervisor/qemu/pci.ts';
 import { channelPorts, nicIds } from '../../hypervisor/qemu/spec.ts';
-import { queryMigrate, queryMigrateCapabilities, queryStatus } from '../../hypervisor/qmp/commands.ts';
-import { chooseStrategy, precopyFault, type StrategyDecision } from '../../memory/strategy.ts';
+import {
+  calcDirtyRate,
+  queryMigrate,
+  queryMigrateCapabilities,
+  queryStatus,
+} from '../../hypervisor/qmp/commands.ts';
+import { chooseStrategy, precopyFault, type StrategyDecision } from '../../memory/strategy/choose.ts';
+import { optionsOf } from '../../memory/strategy/options.ts';
 import type { Ownership } from '../../ownership/store.ts';
 import { CaptureMemory } from '../../shadow/net/capture-memory.ts';
 import { captureShadow, type GuestFacts, guestFacts, requireIproute2 } from '../../shadow/net/guest.ts';
@@ -48,6 +54,8 @@ export interface Preflight {
   strategy: 'precopy' | 'postcopy';
   postcopyAllowed: boolean;
   postcopyPreempt: boolean;
+  /** The guest may be slowed down, and both QEMUs can do it. */
+  throttleOffered: boolean;
 }
 
 /** @throws NOT_OWNER when another host owns the VM */
@@ -85,17 +93,20 @@ interface Postcopy {
   reason: string;
   /** Pages that a vCPU waits for have a connection of their own, past the pages that are only on their way. */
   preempt: boolean;
+  /** Both QEMUs can slow the guest down. */
+  throttle: boolean;
 }
 
 /** Whether post-copy may be used: both QEMUs offer it, and the destination's kernel lets its QEMU take page faults. */
 async function askPostcopy(run: Run, signal: AbortSignal): Promise<Postcopy> {
   const source = await queryMigrateCapabilities(run.source.qemu.monitor);
-  if (!source.has('postcopy-ram') || !source.has('pause-before-switchover')) {
-    return { supported: false, reason: "the source's QEMU offers no post-copy", preempt: false };
-  }
   const { postcopy, capabilities } = await run.destination.receiving(signal);
+  const throttle = source.has('auto-converge') && capabilities.includes('auto-converge');
+  if (!source.has('postcopy-ram') || !source.has('pause-before-switchover')) {
+    return { supported: false, reason: "the source's QEMU offers no post-copy", preempt: false, throttle };
+  }
   const preempt = source.has('postcopy-preempt') && capabilities.includes('postcopy-preempt');
-  return { ...postcopy, preempt };
+  return { ...postcopy, preempt, throttle };
 }
 
 function strategyFor(
@@ -200,11 +211,25 @@ async function nicPreflight(
   return { move, identity, standbyPciPath, shadow, continuity, known, plan, sourceModel, port, memory };
 }
 
+/** How much of its memory the guest changes is known a second later: before the copy begins, as a rule. */
+const MEASURE_S = 1;
+
+/** Has QEMU measure it, for the strategy. One that cannot leaves it unknown. */
+async function measureChange(run: Run): Promise<void> {
+  if (run.request.dryRun || run.request.strategy !== 'auto') return;
+  try {
+    await calcDirtyRate(run.source.qemu.monitor, MEASURE_S);
+  } catch (error) {
+    if (!(error instanceof ShadowferryError) || error.code !== 'QMP_REFUSED') throw error;
+  }
+}
+
 /** Everything that must be known before anything is touched. */
 export async function preflight(run: Run): Promise<Preflight> {
   const signal = waitBefore(run, 'preflight', run.request.limits.agentMs * (1 + run.nics.length));
   const owned = await checkOwner(run);
   await checkRunning(run);
+  await measureChange(run);
   const way = await run.source.agent.choose(signal);
   decide(run, { action: `guest by ${way.action}`, reason: way.reason });
   const asking = askGuest(run, signal);
@@ -224,5 +249,6 @@ export async function preflight(run: Run): Promise<Preflight> {
     strategy,
     postcopyAllowed,
     postcopyPreempt: postcopy.preempt,
+    throttleOffered: postcopy.throttle && optionsOf(run.request.tuning).throttle,
   };
 }

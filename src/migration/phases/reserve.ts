@@ -25,6 +25,7 @@ export function capabilitiesFor(preflight: Preflight): Record<string, boolean> {
     'pause-before-switchover': true,
     'postcopy-ram': preflight.strategy === 'postcopy' || preflight.postcopyAllowed,
     ...(preflight.postcopyPreempt ? { 'postcopy-preempt': preflight.strategy === 'postcopy' } : {}),
+    ...(preflight.throttleOffered ? { 'auto-converge': true } : {}),
   };
 }
 

@@ -1,7 +1,7 @@
 /** Stage: all that can be done before the devices leave. The shadows are captured last. */
 import { together } from '../../base/together.ts';
 import { migrateSetCapabilities, migrateSetParameters } from '../../hypervisor/qmp/commands.ts';
-import { FIRST_DOWNTIME_MS } from '../../memory/strategy.ts';
+import { optionsOf } from '../../memory/strategy/options.ts';
 import { captureShadow, installProgram } from '../../shadow/net/guest.ts';
 import { type ManagerReport, YIELD_MS } from '../../shadow/net/manager/manager.ts';
 import type { NetShadow } from '../../shadow/net/model.ts';
@@ -128,10 +128,13 @@ export async function stage(run: Run, preflight: Preflight, incoming: Incoming):
   await step(run, 'stage', 'set the source up', {}, async () => {
     const signal = waitBefore(run, 'setting the migration up', 10_000);
     await migrateSetCapabilities(source.qemu.monitor, capabilitiesFor(preflight), { signal });
+    const { firstDowntimeMs, throttle } = optionsOf(run.request.tuning);
     const parameters = {
       'max-bandwidth': run.request.maxBandwidth || UNLIMITED,
       'max-postcopy-bandwidth': run.request.maxBandwidth, // 0: as fast as it goes
-      'downtime-limit': Math.min(FIRST_DOWNTIME_MS, run.request.downtimeLimitMs),
+      'downtime-limit': Math.min(firstDowntimeMs, run.request.downtimeLimitMs),
+      // until the strategy wants it, QEMU is not to slow the guest down by itself
+      ...(throttle && preflight.throttleOffered ? { 'throttle-trigger-threshold': 100 } : {}),
     };
     await migrateSetParameters(source.qemu.monitor, parameters, { signal });
   });
