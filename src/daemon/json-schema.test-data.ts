@@ -89,8 +89,11 @@ export function allowedBy(schema: JsonSchema, options: ValueOptions): fc.Arbitra
   switch (schema.type) {
     case 'string':
       return textOf(schema, options.words);
-    case 'integer':
     case 'number': {
+      const { minimum: min = -1000, maximum: max = Math.max(min, 1000) } = schema;
+      return fc.oneof(fc.constantFrom(min, max), fc.double({ min, max, noNaN: true }));
+    }
+    case 'integer': {
       const { minimum: min = -1000, maximum: max = Math.max(min, 1000) } = schema;
       return fc.oneof(fc.constantFrom(min, max), fc.integer({ min, max: Math.min(max, min + 1000) }));
     }
