@@ -1,6 +1,6 @@
 /** One versioned migration after another, each with another workload, line and state of the stores. */
 import { stop } from '../../hypervisor/qmp/commands.ts';
-import { precopyFault } from '../../memory/strategy.ts';
+import { precopyFault } from '../../memory/strategy/choose.ts';
 import { differingPages } from './bare-qemu.ts';
 import { Chance } from './chance.ts';
 import { POISONS, type Poison, poison } from './poison.ts';
