@@ -28,6 +28,8 @@ const ATTACH_MS = 20_000;
 export interface DriverOptions {
   image: GuestImage;
   vm: string;
+  /** Disks of the VM, under the same path on both hosts. */
+  disks?: VmSpec['disks'];
 }
 
 export class ApiDriver implements Driver {
@@ -46,11 +48,11 @@ export class ApiDriver implements Driver {
 
   /** @throws what the daemon answers; DEADLINE when the guest does not come up */
   async startVm(host: HostName): Promise<VmSpec> {
-    const { image, vm } = this.#options;
+    const { image, vm, disks = [] } = this.#options;
     const setup = join(this.#lab.directory, `setup-${vm}.sh`);
     writeFileSync(setup, guestSetup({ mac: MAC }));
     const body = {
-      ...{ name: vm, memoryMiB: MEMORY_MIB, replace: true },
+      ...{ name: vm, memoryMiB: MEMORY_MIB, replace: true, disks },
       boot: { kernel: image.kernel, initrd: image.initrd, append: guestKernelArgs() },
       firmwareFiles: [{ name: SETUP_FW_CFG, path: setup }],
       nics: [{ id: 'net0', mac: MAC, network: NETWORK, device: 'nic0', standby: 'virtio' as const }],

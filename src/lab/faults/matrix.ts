@@ -29,20 +29,23 @@ export interface MatrixOptions {
   /** Where what is known of lost cases is kept. */
   evidence?: string | undefined;
   config?: (host: HostName) => Record<string, unknown>;
+  /** Models of the devices of each host; one of another model on each unless told. */
+  devices?: Record<HostName, readonly string[]>;
   /** From the end of a fault to a good end, ms; 90000 unless told. */
   settledMs?: number;
   sabotage?: Stage['sabotage'];
 }
 
-interface Standing {
+export interface Standing {
   stage: Stage;
   close: () => Promise<void>;
 }
 
-async function makeLab(options: MatrixOptions): Promise<Standing> {
+/** Makes a lab with a VM under daemons, whose QEMUs stand behind a gate. */
+export async function makeLab(options: MatrixOptions): Promise<Standing> {
   let started = '';
   const lab = await LabDaemons.create({
-    ...{ devices: DEVICES, members: 3, stateMiB: STATE_MIB },
+    ...{ devices: options.devices ?? DEVICES, members: 3, stateMiB: STATE_MIB },
     qemu: (_, directory) => {
       started = join(directory, 'started');
       return Gate.wrapper(directory, started);
