@@ -220,6 +220,17 @@ describe('disks of one QEMU become those of another', { skip }, () => {
     assert.doesNotMatch(await nodesOf(source.qmp), /away-/);
   });
 
+  test('a destination that answers no more keeps nobody from going on', async (t) => {
+    const { source, destination, exports, ids } = await setUp(t);
+    await startMirrors(source.qmp, exports, PLAIN, soon());
+    await untilReady(source.qmp, ids);
+    destination.child.kill('SIGSTOP');
+    const line = 'qemu-io -d /machine/peripheral/blk-raw/virtio-backend "aio_write -P 9 20M 1M"';
+    await source.qmp.execute('human-monitor-command', { 'command-line': line });
+    for (const id of ids) await stopMirror(source.qmp, id);
+    assert.doesNotMatch(await nodesOf(source.qmp), /away-/);
+  });
+
   test('nothing goes over unencrypted to who encrypts, nor the other way round', async (t) => {
     const { source, exports } = await setUp(t);
     const encrypted = exports.map((each) => ({ ...each, certificate: 'beta' }));

@@ -252,11 +252,25 @@ async function removeNodes(qmp: Qmp, disk: string, signal: AbortSignal): Promise
       await qmp.execute('blockdev-del', { 'node-name': name }, { signal });
 }
 
+/** Ends requests that wait for a link that is dead, or a peer that stands still: a cancel alone would wait with them. */
+async function breakConnections(qmp: Qmp, disk: string, signal: AbortSignal): Promise<void> {
+  const { node, earlierNode } = names(disk);
+  for (const name of [node, earlierNode]) {
+    const instances = [{ type: 'block-node', 'node-name': name }];
+    try {
+      await qmp.execute('yank', { instances }, { signal });
+    } catch (error) {
+      if (!(error instanceof ShadowferryError && error.code === 'QMP_REFUSED')) throw error; // there is none
+    }
+  }
+}
+
 /** Breaks the copy of a disk off, in whatever state it is; the guest goes on with its own. Repeating it does no harm. */
 export async function stopMirror(qmp: Qmp, disk: string): Promise<void> {
   const signal = deadline(`the end of the copy of disk ${disk}`, STOP_MS);
   const { job, earlierJob } = names(disk);
   const asked = new Set<string>();
+  await breakConnections(qmp, disk, signal);
   for (;;) {
     const left = (await jobsOf(qmp, signal)).filter(({ device }) => device === job || device === earlierJob);
     if (left.length === 0) break;
@@ -270,7 +284,8 @@ export async function stopMirror(qmp: Qmp, disk: string): Promise<void> {
         asked.add(device);
       }
     }
-    await delay(LOOK_MS, undefined, { signal });
+    await delay(LOOK_MS);
+    signal.throwIfAborted();
   }
   await removeNodes(qmp, disk, signal);
 }
