@@ -9,6 +9,7 @@ import { handBackSurely, handOverSurely } from './hand-over.ts';
 import { NOTE } from './history.ts';
 import { newId } from './id.ts';
 import type { Journal } from './journal.ts';
+import { isLastWord } from './last-word.ts';
 import { type Ending, type Event, initialState, type Phase, type State, transition } from './machine.ts';
 import { type Match, resolveTargets } from './match.ts';
 import { attach } from './phases/attach.ts';
@@ -46,7 +47,7 @@ class Migration {
   state: State;
   error: ShadowferryError | undefined;
   left: string[] = [];
-  facts: Facts & { incoming?: Incoming | undefined; copied?: CopyWatch | undefined } = {};
+  facts: Facts & { incoming?: Incoming | undefined; copied?: CopyWatch | undefined; gone?: boolean } = {};
 
   constructor(run: Run, journal: CarefulJournal) {
     this.run = run;
@@ -74,13 +75,14 @@ class Migration {
     } catch (thrown) {
       const error = this.#asError(thrown, name);
       this.error ??= error;
+      const gone = this.facts.gone === true;
       run.journal.note(run.id, 'error', `${error.code}: ${error.message}`);
-      // a device that did not come is the destination's last word; else its daemon is at it still, or will be
       const cleaned = run.journal.steps(run.id).some((each) => each.name === CLEAN && each.status === 'done');
-      const itsWord = (name === 'attach' && this.facts.attached !== undefined) || cleaned;
-      if (this.state.kind === 'running' && this.state.committed && run.peer !== undefined && !itsWord)
-        return undefined;
+      const attached = this.facts.attached !== undefined;
+      const itsWord = isLastWord({ phase: name, attached, cleaned, gone });
+      if (this.#committed && run.peer !== undefined && !itsWord) return undefined;
       if (await this.#handBack()) this.move('handed-back');
+      else if (gone && !cleaned && name !== 'switchover' && this.#committed) this.move('lost');
       else this.move(error.code === 'CANCELLED' ? 'cancelled' : 'failed');
       return undefined;
     }
@@ -99,6 +101,10 @@ class Migration {
     return handBackSurely(run.ownership, handOverFrom(run, checked), {
       waiting: (why) => warn(run, `the VM stands still until it is given back: the store says "${why}"`),
     });
+  }
+
+  get #committed(): boolean {
+    return this.state.kind === 'running' && this.state.committed;
   }
 
   /** From here on what is in the journal decides, and not what is in memory. */
@@ -130,8 +136,8 @@ class Migration {
 
   #asError(thrown: unknown, phase: Phase): ShadowferryError {
     const { cancel } = this.run;
-    const committed = this.state.kind === 'running' && this.state.committed;
-    if (cancel.aborted && !committed) return new ShadowferryError('CANCELLED', { phase }, { cause: thrown });
+    if (cancel.aborted && !this.#committed)
+      return new ShadowferryError('CANCELLED', { phase }, { cause: thrown });
     return toShadowferryError(thrown);
   }
 }
@@ -151,6 +157,9 @@ async function perform(m: Migration, matches: readonly Match[]): Promise<void> {
   });
   if (facts.incoming === undefined) return;
   const { incoming } = facts;
+  void incoming.gone.then(() => {
+    facts.gone = true;
+  });
   const disks = new DiskCopies(run, checked.disks, incoming);
   try {
     facts.staged = await m.phase('stage', async () => {

@@ -325,6 +325,8 @@ export class Drive {
 
   async #note(event: IncomingEvent, reason: string): Promise<void> {
     if (event === 'whole') await this.#settle();
+    // it was this host's VM when it ended: the claims are its own, and no migration holds them any more
+    if (event === 'qemu-gone') await this.#deps.hands.keepClaims(this.entry);
     try {
       this.move(event, reason);
     } catch (error) {

@@ -172,6 +172,12 @@ test('QEMU that dies when the VM ran: it is lost here, and not given back', asyn
   await world.commit();
   await world.until('lost');
   assert.equal((await world.ownership.read('web'))?.owner, 'beta');
+  // a migration that is over holds no claim: it is the VM's own, and can be released by its name
+  const claims = await world.ownership.claims('beta');
+  assert.deepEqual(
+    claims.map(({ vm, migration }) => [vm, migration]),
+    [['web', undefined]],
+  );
 });
 
 test('a device that does not come leaves the VM running without it', async (t) => {

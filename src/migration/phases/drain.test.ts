@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { raceSignal } from '../../base/deadline.ts';
 import { QmpClient } from '../../hypervisor/qmp/client.ts';
 import { type FakeIo, FakeQmpPeer } from '../../hypervisor/qmp/fake-peer.ts';
 import type { Incoming } from '../destination/destination.ts';
@@ -50,7 +51,8 @@ function runOn({ monitor }: Source, stallMs = 60_000) {
   return { run: run as never, warnings: run.warnings, timeline: run.timeline };
 }
 
-const incoming = (recover?: Incoming['recover']) => ({ recover }) as never;
+const incoming = (recover?: Incoming['recover'], gone = new Promise<string>(() => {})) =>
+  ({ recover, gone }) as never;
 
 test('memory that is whole needs no wait', async () => {
   await using source = await fakeSource('completed');
@@ -99,3 +101,23 @@ test('where another daemon drives the destination, a broken post-copy is left to
   await using source = await fakeSource('postcopy-paused');
   await assert.rejects(drain(runOn(source).run, incoming()), { code: 'MIGRATION_FAILED' });
 });
+
+for (const status of ['postcopy-active', 'postcopy-paused'])
+  test(`a VM that ended on the destination is not waited for while the source is "${status}"`, async () => {
+    await using source = await fakeSource(status);
+    const gone = Promise.withResolvers<string>();
+    const { run, warnings } = runOn(source);
+    const drained = drain(
+      run,
+      incoming(async () => {
+        throw new Error('its QEMU is gone');
+      }, gone.promise),
+    );
+    setTimeout(() => gone.resolve('killed'), 50);
+    const limit = AbortSignal.timeout(5000);
+    await assert.rejects(raceSignal(drained, limit), /ended on the destination.*killed/s);
+    assert.equal(
+      warnings.some((text) => text.includes('the link broke')),
+      status === 'postcopy-paused',
+    );
+  });

@@ -1,6 +1,7 @@
 /** Waits until the source holds nothing that the VM needs: the end of post-copy, over a link that may break meanwhile. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { nowMs } from '../../base/clock.ts';
+import { pauseFor } from '../../base/pause-for.ts';
 import { reasonOf, ShadowferryError } from '../../errors.ts';
 import { migrate, migratePause, queryMigrate } from '../../hypervisor/qmp/commands.ts';
 import type { MigrationInfo } from '../../hypervisor/qmp/migration-info.ts';
@@ -66,8 +67,9 @@ async function resume(
     'the link broke while memory followed the VM: it stands still where it wants a page that is missing',
   );
   for (;;) {
+    signal.throwIfAborted();
     try {
-      const soon = waitAfter('the way back into post-copy', RESUME_MS);
+      const soon = AbortSignal.any([waitAfter('the way back into post-copy', RESUME_MS), signal]);
       await migrate(monitor, await recover(soon), { resume: true, signal: soon });
       // QEMU leaves the pause when it is connected
       while ((await queryMigrate(monitor, { signal: soon })).status === 'postcopy-paused')
@@ -77,15 +79,23 @@ async function resume(
     } catch (error) {
       signal.throwIfAborted();
       warn(run, `post-copy could not be resumed yet: ${reasonOf(error)}`);
-      await delay(AGAIN_MS, undefined, { signal });
+      await pauseFor(AGAIN_MS, signal);
     }
   }
 }
 
-/** @throws MIGRATION_FAILED when the rest of the memory does not come, which leaves the VM without it */
+/**
+ * @throws MIGRATION_FAILED when the rest of the memory does not come, which leaves the VM without it, and when the VM ended
+ * on the destination: QEMU of the source may take nobody's silence for a link that is slow
+ */
 export async function drain(run: Run, incoming: Incoming): Promise<MigrationInfo> {
-  const signal = waitAfter('the end of post-copy', DRAIN_MS);
   const over = new AbortController();
+  const lost = new AbortController();
+  void incoming.gone.then((reason) => {
+    const why = `the VM ended on the destination, and nobody wants the rest of its memory (${reason})`;
+    lost.abort(new ShadowferryError('MIGRATION_FAILED', { why }));
+  });
+  const signal = AbortSignal.any([waitAfter('the end of post-copy', DRAIN_MS), lost.signal]);
   const watching = watchProgress(run, 'settle', over.signal, { look: deadLinkWatch(run) }).catch(() => {});
   // bound, as what recovers is a method
   const recover = incoming.recover?.bind(incoming);
