@@ -1,5 +1,6 @@
 /**
- * Moves a volume while a guest writes to it: QEMU mirrors it to the new place, and every write goes to both.
+ * Moves a volume while a guest writes to it: QEMU mirrors it to the new place, and what is written
+ * meanwhile after it.
  *
  * The job is made so that it does not end by itself. When both places are equal, on the disk, and the guest's requests
  * wait (QEMU's job state `pending`), the catalog turns to the new place: the one moment that decides. Then the job
@@ -112,7 +113,8 @@ async function mirror(
     device: names.from,
     target: names.to,
     sync: 'full',
-    'copy-mode': 'write-blocking',
+    // with "write-blocking" QEMU 7.2 uses freed memory when the job is cancelled, or fails, while the guest writes
+    'copy-mode': 'background',
     'auto-finalize': false,
     'auto-dismiss': false,
     ...(pace.bytesPerSecond === undefined
