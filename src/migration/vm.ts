@@ -7,7 +7,15 @@ import { SshShell } from '../guest/ssh.ts';
 import { type Host, tapName } from '../host/host.ts';
 import { AgentClient } from '../hypervisor/agent/client.ts';
 import { deviceModel } from '../hypervisor/qemu/device-model.ts';
-import { endQemu, findQemu, type QemuProcess, recordSpec, startQemu } from '../hypervisor/qemu/process.ts';
+import { qemuOfDirectory } from '../hypervisor/qemu/of-directory.ts';
+import {
+  endQemu,
+  findQemu,
+  type QemuProcess,
+  recordedSpec,
+  recordSpec,
+  startQemu,
+} from '../hypervisor/qemu/process.ts';
 import {
   channelPorts,
   type NicSpec,
@@ -193,4 +201,17 @@ export async function endVm(vm: RunningVm): Promise<void> {
   await endQemu(vm.qemu);
   rmSync(vm.qemu.directory, { recursive: true, force: true });
   for (const { tap } of allTaps(vm.qemu.spec)) await vm.host.removeTap(tap);
+}
+
+/**
+ * Removes what a QEMU that was killed leaves on a host: its directory, and its taps. Touches nothing while a QEMU of the
+ * VM is there. Safe to repeat.
+ */
+export async function clearDeadVm(host: Host, name: string): Promise<void> {
+  const directory = host.vmDirectory(name);
+  if (qemuOfDirectory(directory).length > 0) return;
+  const spec = recordedSpec(directory);
+  for (const { tap } of spec === undefined ? [] : allTaps(spec)) await host.removeTap(tap);
+  // last: it names the taps
+  rmSync(directory, { recursive: true, force: true });
 }

@@ -32,6 +32,19 @@ test('an open migration is said to be open, with its phase', () => {
   assert.equal(phaseOf(back), 'rolling back from detach');
 });
 
+test('an open one that waits for the operator says what he is asked', () => {
+  const note = (at: number, text: string) => ({ at, kind: 'recovery', text });
+  const asks = note(2000, 'ask-operator: the record is foreign');
+  const { advice, lines } = explainMigration(MIGRATION, [], [asks]);
+  assert.deepEqual(advice, ['The operator is asked: the record is foreign.']);
+  assert.deepEqual(
+    lines.map(({ text }) => text),
+    ['the operator is asked: the record is foreign'],
+  );
+  const later = explainMigration(MIGRATION, [], [asks, note(3000, 'wait: the destination goes on')]);
+  assert.match(later.advice.join(), /^Either/);
+});
+
 test('one that was taken back says why, what was done and undone, and what to do', () => {
   const error = { code: 'UNPLUG_IGNORED', message: 'the guest did not release it', fix: 'Check the guest.' };
   const ended = {

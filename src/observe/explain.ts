@@ -89,6 +89,9 @@ function summaryText(migration: JournalMigration, result: Result | undefined): s
   return `${what} ${ENDINGS[ending] ?? ending}${times === '' ? '' : ` ${times}`}${why}.`;
 }
 
+/** What a recovery notes before the reason when only the operator can decide. */
+const ASKS = 'ask-operator: ';
+
 function noteText({ kind, text }: JournalNote): string {
   switch (kind) {
     case 'state':
@@ -99,6 +102,8 @@ function noteText({ kind, text }: JournalNote): string {
       return `failed: ${text}`;
     case 'undo':
       return `undone: ${text}`;
+    case 'recovery':
+      return text.startsWith(ASKS) ? `the operator is asked: ${text.slice(ASKS.length)}` : `${kind}: ${text}`;
     case 'reattached':
       return `the device was attached afterwards: ${text}`;
     case 'staged': {
@@ -137,6 +142,9 @@ function adviceOf(
     .map(({ name, undo }) => `Left over by "${name}": ${undo.map(({ kind }) => kind).join(', ')}.`);
   const reattached = notes.some(({ kind }) => kind === 'reattached');
   const fix = result?.error?.fix;
+  const asked = notes.findLast(({ kind }) => kind === 'recovery');
+  if (migration.ending === null && asked?.text.startsWith(ASKS))
+    return [`The operator is asked: ${asked.text.slice(ASKS.length)}.`];
   if (migration.ending === null)
     return [
       'Either its process is at work, or that ended before it did; look whether it still runs before you do anything.',

@@ -69,6 +69,15 @@ export async function startQemu(options: StartOptions): Promise<QemuProcess> {
   }
 }
 
+/** The VM whose QEMU was started in `directory`, whether that runs or not; undefined where nothing is recorded. */
+export function recordedSpec(directory: string): VmSpec | undefined {
+  try {
+    return Record_.parse(JSON.parse(readFileSync(vmPaths(directory).record, 'utf8'))).spec;
+  } catch {
+    return undefined;
+  }
+}
+
 /** What is recorded of the QEMU that an earlier supervisor started in `directory`; undefined when it does not run (any more). */
 export function recordedQemu(
   directory: string,

@@ -14,7 +14,7 @@ import { Limits } from '../request.ts';
 import { type Rollback, rollBack } from '../rollback.ts';
 import { nicStepName, programDirectory, type RunLog, warn } from '../run.ts';
 import { isDestinationUndo } from '../undo.ts';
-import { endVm, isPlugged, type RunningVm } from '../vm.ts';
+import { clearDeadVm, endVm, isPlugged, type RunningVm } from '../vm.ts';
 import { type Eyes, isOpen, isThere } from './look.ts';
 import type { RecoveryDependencies } from './model.ts';
 
@@ -94,6 +94,8 @@ async function discard(acting: Acting): Promise<void> {
 
 async function release({ deps, handOver: { vm } }: Acting): Promise<void> {
   const { ownership, host } = deps;
+  // of a QEMU that nobody ended; before the claims, which are what this is done again for
+  await clearDeadVm(host, vm);
   const signal = deadline('the ownership store', PROTOCOL_MS.answer, deps.signal);
   for (const claim of await ownership.claims(host.name, signal))
     if (claim.vm === vm) await ownership.releaseDevice({ host: host.name, device: claim.device, vm }, signal);

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ShadowferryError } from '../../errors.ts';
 import type { Host } from '../../host/host.ts';
+import { vmPaths } from '../../hypervisor/qemu/spec.ts';
 import { SqliteOwnership } from '../../ownership/sqlite.ts';
 import { NOTE } from '../history.ts';
 import { Journal, type JournalMigration } from '../journal.ts';
@@ -125,6 +126,25 @@ test('after the commit, when all is there: the claims here are released, and it 
     ['b'],
   );
   assert.deepEqual(b.said, []);
+});
+
+test('what a QEMU that was killed left here is removed when its devices are released', async (t) => {
+  const b = await bench(t, running('settle', true));
+  await b.ownership.handOver({ vm: 'web1', owner: 'a', epoch: 1 }, 'b', { attempt: 'm1' });
+  await b.ownership.claimDevice({ host: 'a', device: 'nic0', vm: 'web1' });
+  b.peer.state = { kind: 'settled', degraded: false };
+  const directory = b.deps.host.vmDirectory('web1');
+  const direct = { device: 'nic0', model: 'e1000e' };
+  const nic = { id: 'net0', mac: '52:54:00:00:00:01', network: 'lan', direct, standby: 'virtio' };
+  const spec = { name: 'web1', memoryMiB: 64, boot: { kernel: '/k' }, nics: [nic] };
+  mkdirSync(directory);
+  const gone = { host: 'a', pid: 4_194_303, startTicks: '1' };
+  writeFileSync(vmPaths(directory).record, JSON.stringify({ spec, ...gone }));
+  const removed: string[] = [];
+  b.deps.host.removeTap = async (tap) => void removed.push(tap);
+  await recoverMigration(b.entry(), b.deps);
+  assert.equal(existsSync(directory), false);
+  assert.equal(removed.length, 2, removed.join());
 });
 
 test('a commit that only the record knows of is learned, and the destination is told to look', async (t) => {
