@@ -1,6 +1,10 @@
 /**
- * The source's QEMU copies disks to the destination while their guest writes. Once a disk is there, what the guest
- * writes goes to both sides before it is told that it is written, so the copy stays whole until the VM is handed over.
+ * The source's QEMU copies disks to the destination while their guest writes; what is written meanwhile is copied after
+ * it, until the vCPUs have stopped and nothing is left.
+ *
+ * Not with `copy-mode: write-blocking`: a mirror that is cancelled, or fails, while a write goes to both sides uses memory
+ * that it has freed (`mirror_run` frees its bitmap before it drains), and the guest's QEMU ends with it. That would make
+ * the way back the most dangerous one.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
@@ -142,7 +146,7 @@ async function startMirror(
   const { speed } = options;
   const since = options.since?.get(to.id);
   await connect(qmp, target, to, options, signal);
-  const mirror = { 'job-id': job, device: top, target, 'copy-mode': 'write-blocking', speed };
+  const mirror = { 'job-id': job, device: top, target, 'copy-mode': 'background', speed };
   const sync = since === undefined ? 'full' : 'none';
   await qmp.execute('blockdev-mirror', { ...mirror, sync }, { signal });
   if (since === undefined) return;
@@ -226,6 +230,8 @@ export async function finishMirrors(
           (name === 'BLOCK_JOB_COMPLETED' || name === 'BLOCK_JOB_CANCELLED') && data.device === job,
         { signal },
       );
+      // the guest waits from here on, whatever bandwidth it was to share
+      await qmp.execute('block-job-set-speed', { device: job, speed: 0 }, { signal });
       // of a copy that is whole this is the good end: the guest's disk stays the one that it is
       await qmp.execute('block-job-cancel', { device: job }, { signal });
       const { name, data } = await ended.promise;

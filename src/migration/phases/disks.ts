@@ -1,6 +1,6 @@
 /**
  * The disks that move are copied before the VM's devices leave, while it runs: however large they are, no traffic waits
- * for them. From then on what the guest writes goes to both sides, and the copies end when its vCPUs have stopped.
+ * for them. From then on what the guest writes follows, and the copies end when its vCPUs have stopped.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { nowMs } from '../../base/clock.ts';
@@ -19,8 +19,8 @@ import type { ProgressEvent } from '../events.ts';
 import { type Run, step, waitBefore } from '../run.ts';
 
 const SAMPLE_MS = 100;
-/** To send what QEMU has read and finish requests, with the vCPUs stopped, ms. */
-const FINISH_MS = 60_000;
+/** To send what was written last, with the vCPUs stopped, ms: a guest that writes faster than the link is not kept longer. */
+const FINISH_MS = 15_000;
 /** What QEMU copies at once, bytes: a copy that is slowed down stands still in between. */
 const CHUNK = 4 * 1024 ** 2;
 
@@ -65,7 +65,7 @@ export class DiskCopies {
     this.failure.catch(() => {}); // told to whoever waits for something else
   }
 
-  /** Copies the disks. Returns when all is there, and what the guest writes goes there as well. @throws DISK_COPY_FAILED */
+  /** Copies the disks. Returns when all is there, and what the guest writes follows. @throws DISK_COPY_FAILED */
   async start(): Promise<void> {
     const run = this.#run;
     if (this.#disks.length === 0) return;
