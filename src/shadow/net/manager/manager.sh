@@ -735,7 +735,8 @@ case ${2-} in
       mv "$dir/returned.new" "$dir/returned"
     else
       PATIENCE=$((PATIENCE + 10)) # the other one began earlier, and says what it could not do
-      until [ -e "$dir/returned" ] || ! in_time; do sleep 0.2 || sleep 1; done
+      # nor where all is over and taken away already
+      until [ -e "$dir/returned" ] || ! [ -d "$dir/returning" ] || ! in_time; do sleep 0.2 || sleep 1; done
     fi
     cat "$dir/returned" 2>/dev/null || say problem 'giving the interface back was not finished'
     ;;

@@ -75,6 +75,14 @@ for (const [program, ...words] of SHELLS) {
       assert.equal(get('called'), '');
     });
 
+    it('waits for another one that gives back only as long as that is there', async () => {
+      mkdirSync(join(dir, 'returning'));
+      const asked = run('giveback');
+      await delay(1000);
+      rmSync(dir, { recursive: true });
+      assert.match(await asked, /was not finished/);
+    });
+
     it('keeps networkd from the new device with a copy of its settings that only a marked device matches', async () => {
       networkd();
       const said = await run('yield');
