@@ -102,6 +102,8 @@ class Watch {
   #uncapturedSince: number | undefined;
   /** While a capture is under way: what has gone meanwhile, by NIC. What it brings is from before that. */
   #goneMeanwhile: Map<string, { why: string; late: boolean }> | undefined;
+  /** Whether a capture of this session is over: what is told before may be of the device that left in a migration. */
+  #looked = false;
   #wake: () => void = () => {};
 
   constructor(options: WatchOptions) {
@@ -120,6 +122,7 @@ class Watch {
   async session(): Promise<void> {
     const { access, signal } = this.#o;
     this.wentWell = false;
+    this.#looked = false;
     const { host, directory } = await access.place();
     if (access.busy())
       throw new ShadowferryError('MIGRATION_BUSY', { vm: access.vm, id: 'it goes on after it' });
@@ -130,6 +133,7 @@ class Watch {
       this.#changed = false;
       link.arm();
       const nics = await this.#capture();
+      this.#looked = true;
       this.#away = '';
       this.wentWell = true;
       const said = { type: 'watching', vm: access.vm, host, watcher, deaf, nics } as const;
@@ -244,20 +248,26 @@ class Watch {
   }
 
   readonly #listener: WatcherListener = {
-    changed: () => {
-      this.#changed = true;
-      this.#uncapturedSince ??= performance.now();
-      this.#wake();
-    },
+    changed: () => this.#noteChange(),
     gone: (pci) => {
       const nic = this.#nics.get(pci);
       // one that leaves in a migration is not gone
       if (nic === undefined || this.#o.access.busy()) return;
+      if (!this.#looked) {
+        this.#noteChange(); // the next capture sees whether it is so
+        return;
+      }
       const why = `the guest has no interface at ${pci} any more`;
       if (this.#goneMeanwhile === undefined) this.#tellGone(nic, why, this.#isLate());
       else this.#goneMeanwhile.set(nic, { why, late: this.#isLate() });
     },
   };
+
+  #noteChange(): void {
+    this.#changed = true;
+    this.#uncapturedSince ??= performance.now();
+    this.#wake();
+  }
 
   #isLate(): boolean {
     return this.#uncapturedSince !== undefined && performance.now() - this.#uncapturedSince > END_MS;
