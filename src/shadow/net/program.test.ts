@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type FakeGuest, shells, withGuest } from './fake-guest.test-data.ts';
@@ -32,9 +32,14 @@ function expectedFiles(operations: readonly Operation[], renamed: [string, strin
 async function withoutTool(guest: FakeGuest, act: () => Promise<void>): Promise<void> {
   const path = `${guest.base}/bin/ip`;
   const text = readFileSync(path, 'utf8');
-  writeFileSync(path, '#!/bin/sh\nexit 0\n');
+  // a file that is being run cannot be written to
+  const replace = (by: string) => {
+    writeFileSync(`${path}.new`, by, { mode: 0o755 });
+    renameSync(`${path}.new`, path);
+  };
+  replace('#!/bin/sh\nexit 0\n');
   await act();
-  writeFileSync(path, text);
+  replace(text);
 }
 
 const [shell = ['sh']] = shells;
