@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { ShadowferryError } from '../errors.ts';
 import { hostOf, type Lab } from '../lab/lab.ts';
 import type { StrategyTuning } from '../memory/strategy/options.ts';
-import { degradedError, degradedMigration } from '../migration/history.ts';
+import { degradedOf, degradedVm } from '../migration/degraded.ts';
 import { type PlanFile, planText } from '../migration/plan-file.ts';
 import { type MigrationRequest, parseRequest } from '../migration/request.ts';
 import { askBeforeHandOver } from './confirm.ts';
@@ -132,8 +132,8 @@ async function migrate(name: string | undefined, options: Options, command: Comm
   const json = options.json ?? false;
   const check = (lab: Lab) => {
     hostOf(lab, request.destination, '--to');
-    const degraded = degradedMigration(lab.journal, request.vm);
-    if (degraded !== undefined) throw degradedError(degraded);
+    const degraded = degradedOf(request.vm, lab.journal);
+    if (degraded !== undefined) throw degradedVm(degraded);
   };
   await withVm(request.vm, check, async (lab, vm) => {
     const cancel = cancelOnSignal();

@@ -4,7 +4,8 @@ import type { HostDevice } from '../host/host.ts';
 import { findQemu } from '../hypervisor/qemu/process.ts';
 import { type NicSpec, nicIds, vmPaths } from '../hypervisor/qemu/spec.ts';
 import { qomList, queryStatus } from '../hypervisor/qmp/commands.ts';
-import { degradedError, degradedMigration, openMigration } from '../migration/history.ts';
+import { degradedOf, degradedVm } from '../migration/degraded.ts';
+import { openMigration } from '../migration/history.ts';
 import { GUEST_ADDRESS, GUEST_ADDRESS6, guestNic } from './guest-setup.ts';
 import { LAB_HOSTS, type Lab } from './lab.ts';
 import { holderOf } from './vm-lock.ts';
@@ -52,8 +53,8 @@ export interface LabStatus {
 
 async function vmStatus(lab: Lab, owned: { vm: string; owner: string; epoch: number }): Promise<VmStatus> {
   const { vm: name, owner, epoch } = owned;
-  const suffers = degradedMigration(lab.journal, name);
-  const degraded = suffers === undefined ? null : degradedError(suffers).message;
+  const suffers = degradedOf(name, lab.journal);
+  const degraded = suffers === undefined ? null : degradedVm(suffers).message;
   const unknown = { name, owner, epoch, degraded, pid: null, memoryMiB: null, nics: [], console: null };
   // who only looks is done before QEMU's monitor counts as silent
   const driven = holderOf(lab.directory, name)?.purpose === 'drive';

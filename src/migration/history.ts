@@ -80,12 +80,6 @@ export function degradedMigration(journal: Journal, vm: string): JournalMigratio
 export const degradedWhy = (migration: JournalMigration): string =>
   summaryOf(migration)?.error?.message ?? 'its device is missing';
 
-/** The error that says that a VM is degraded, with the reason that its migration gave. */
-export function degradedError(migration: JournalMigration): ShadowferryError {
-  const { vm, destination: host } = migration;
-  return new ShadowferryError('DEGRADED', { vm, host, why: degradedWhy(migration) });
-}
-
 /** What was staged in a migration, the last of each NIC; none when it never came so far. */
 export function stagedOf(journal: Journal, migration: string): Map<string, StagedNote> {
   const staged = journal.notes(migration).filter(({ kind }) => kind === NOTE.staged);

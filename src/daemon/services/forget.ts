@@ -1,6 +1,6 @@
 /** Keeps the journals from growing without end, a little at a time, when no migration is under way. */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { pauseFor } from '../../base/pause-for.ts';
 import { PRUNED_AT_ONCE, type PruneRule } from '../../migration/prune.ts';
 
 /** Between two looks for what may be forgotten, ms. */
@@ -26,7 +26,7 @@ export function keepForgetting(options: ForgetOptions): () => Promise<void> {
   const { everyMs = EVERY_MS, pauseMs = PAUSE_MS } = options;
   const stopped = new AbortController();
   const { signal } = stopped;
-  const rest = (ms: number) => delay(ms, undefined, { signal, ref: false }).catch(() => {});
+  const rest = (ms: number) => pauseFor(ms, signal, { ref: false });
   const done = (async () => {
     while (!signal.aborted) {
       await rest(pauseMs); // the start comes first

@@ -9,6 +9,7 @@ import type { Phase } from '../machine.ts';
 import { type Run, step } from '../run.ts';
 import { CopyWatch, keepQuietly } from './copy-watch.ts';
 import type { DiskCopies } from './disks.ts';
+import { destinationLost } from './lost.ts';
 import type { Preflight } from './preflight.ts';
 
 const SAMPLE_MS = 100;
@@ -97,11 +98,7 @@ export function copy(
       { signal: run.cancel },
     );
     // QEMU of the destination gone means that the stream will never end well; the source may take long to notice
-    const lost = incoming.gone.then((reason) => {
-      const why = `the destination's QEMU is gone (${reason})`;
-      throw new ShadowferryError('MIGRATION_FAILED', { why });
-    });
-    lost.catch(() => {}); // it may be gone before anybody waits for it
+    const lost = destinationLost(incoming);
     await migrate(monitor, incoming.uri, { signal: run.cancel });
     if (preflight.strategy === 'postcopy') await migrateStartPostcopy(monitor);
     const watch = new CopyWatch(run, preflight);

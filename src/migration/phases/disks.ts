@@ -17,6 +17,7 @@ import type { DiskMove } from '../../storage/model.ts';
 import type { Incoming } from '../destination/destination.ts';
 import type { ProgressEvent } from '../events.ts';
 import { type Run, step, waitBefore } from '../run.ts';
+import { destinationLost } from './lost.ts';
 
 const SAMPLE_MS = 100;
 /** To send what was written last, with the vCPUs stopped, ms: a guest that writes faster than the link is not kept longer. */
@@ -74,11 +75,7 @@ export class DiskCopies {
       const signal = waitBefore(run, 'the copy of the disks', run.request.limits.diskMs);
       const { host } = run.source;
       const options = { speed: run.request.diskBandwidth, tls: host.diskTls, since: this.#since };
-      const lost = this.#incoming.gone.then((reason) => {
-        const why = `the destination's QEMU is gone (${reason})`;
-        throw new ShadowferryError('MIGRATION_FAILED', { why });
-      });
-      lost.catch(() => {});
+      const lost = destinationLost(this.#incoming);
       await startMirrors(run.source.qemu.monitor, this.#incoming.exports, options, signal);
       await Promise.race([this.#untilReady(signal), this.failure, lost]);
     });

@@ -128,13 +128,13 @@ export async function stage(run: Run, preflight: Preflight, incoming: Incoming):
   await step(run, 'stage', 'set the source up', {}, async () => {
     const signal = waitBefore(run, 'setting the migration up', 10_000);
     await migrateSetCapabilities(source.qemu.monitor, capabilitiesFor(preflight), { signal });
-    const { firstDowntimeMs, throttle } = optionsOf(run.request.tuning);
+    const { firstDowntimeMs } = optionsOf(run.request.tuning);
     const parameters = {
       'max-bandwidth': run.request.maxBandwidth || UNLIMITED,
       'max-postcopy-bandwidth': run.request.maxBandwidth, // 0: as fast as it goes
       'downtime-limit': Math.min(firstDowntimeMs, run.request.downtimeLimitMs),
       // until the strategy wants it, QEMU is not to slow the guest down by itself
-      ...(throttle && preflight.throttleOffered ? { 'throttle-trigger-threshold': 100 } : {}),
+      ...(preflight.throttleOffered ? { 'throttle-trigger-threshold': 100 } : {}),
     };
     await migrateSetParameters(source.qemu.monitor, parameters, { signal });
   });

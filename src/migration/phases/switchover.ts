@@ -7,6 +7,7 @@ import type { Incoming } from '../destination/destination.ts';
 import { sourceView } from '../protocol/qemu-view.ts';
 import { type Run, step, waitAfter, waitBefore } from '../run.ts';
 import type { DiskCopies } from './disks.ts';
+import { destinationLost } from './lost.ts';
 
 const LOAD_MS = 60_000;
 const RUN_MS = 30_000;
@@ -42,10 +43,7 @@ async function untilLetGo(run: Run, signal: AbortSignal): Promise<void> {
  */
 async function vote(run: Run, incoming: Incoming): Promise<void> {
   const signal = waitBefore(run, 'loading the last state on the destination', LOAD_MS);
-  const lost = incoming.gone.then((reason) => {
-    throw new ShadowferryError('MIGRATION_FAILED', { why: `the destination's QEMU is gone (${reason})` });
-  });
-  lost.catch(() => {});
+  const lost = destinationLost(incoming);
   await migrateContinue(run.source.qemu.monitor);
   await Promise.race([incoming.loaded(signal), lost]);
   await Promise.race([untilLetGo(run, signal), lost]);
